@@ -1,0 +1,1 @@
+"""River runtime for Python."""

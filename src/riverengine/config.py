@@ -1,0 +1,133 @@
+"""A client's settings: defaults, units and limits are River's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from riverengine.types.errors import ConfigError
+from riverengine.work.middleware import JobInsertMiddleware, WorkerMiddleware
+from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
+
+FOREVER = timedelta(microseconds=-1)
+"""For retention periods: keep the rows. For timeouts: never."""
+
+_SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueConfig:
+    """How one queue is worked by this client.
+
+    max_workers: jobs at a time, 1 to 10,000.  fetch_cooldown, fetch_poll_interval: None for the client's.
+    """
+
+    max_workers: int
+    fetch_cooldown: timedelta | None = None
+    fetch_poll_interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Settings of a client. Source of defaults and limits: river client.go at v0.51.1.
+
+    An empty ``queues`` makes an insert-only client: it works nothing and never leads.
+    """
+
+    id: str | None = None
+    schema: str | None = None
+    queues: Mapping[str, QueueConfig] = field(default_factory=dict)
+    max_attempts: int = 25
+    job_timeout: timedelta = timedelta(minutes=1)
+    job_stuck_threshold: timedelta = timedelta(seconds=10)
+    rescue_stuck_jobs_after: timedelta | None = None
+    fetch_cooldown: timedelta = timedelta(milliseconds=100)
+    fetch_poll_interval: timedelta = timedelta(seconds=1)
+    fetch_only_known_kinds: bool = False
+    leader_election_disabled: bool = False
+    poll_only: bool = False
+    soft_stop_timeout: timedelta | None = None
+    cancelled_job_retention_period: timedelta = timedelta(hours=24)
+    completed_job_retention_period: timedelta = timedelta(hours=24)
+    discarded_job_retention_period: timedelta = timedelta(days=7)
+    job_cleaner_timeout: timedelta = timedelta(seconds=30)
+    reindexer_timeout: timedelta = timedelta(minutes=1)
+    reindexer_index_names: Sequence[str] | None = None
+    retry_policy: RetryPolicy = field(default_factory=DefaultRetryPolicy)
+    worker_middleware: Sequence[WorkerMiddleware] = ()
+    insert_middleware: Sequence[JobInsertMiddleware] = ()
+    skip_unknown_job_check: bool = False
+    max_args_bytes: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        self._validate()
+
+    @property
+    def effective_rescue_after(self) -> timedelta:
+        """``rescue_stuck_jobs_after``, or an hour more than the job timeout when that was set, or an hour."""
+        if self.rescue_stuck_jobs_after is not None:
+            return self.rescue_stuck_jobs_after
+        if self.job_timeout > timedelta(0) and self.job_timeout != timedelta(minutes=1):
+            return self.job_timeout + timedelta(hours=1)
+        return timedelta(hours=1)
+
+    def _validate(self) -> None:
+        for name in ("cancelled", "completed", "discarded"):
+            setting = f"{name}_job_retention_period"
+            if getattr(self, setting) < FOREVER:
+                raise ConfigError(setting, "must be positive, or FOREVER to keep the rows")
+        if self.fetch_cooldown < timedelta(milliseconds=1):
+            raise ConfigError("fetch_cooldown", "must be at least 1 ms")
+        if self.fetch_poll_interval < timedelta(milliseconds=1):
+            raise ConfigError("fetch_poll_interval", "must be at least 1 ms")
+        if self.fetch_poll_interval < self.fetch_cooldown:
+            raise ConfigError("fetch_poll_interval", "must not be shorter than fetch_cooldown")
+        if self.id is not None and not 0 < len(self.id.encode()) <= 100:
+            raise ConfigError("id", "must have 1 to 100 bytes")
+        if self.job_timeout < FOREVER:
+            raise ConfigError("job_timeout", "must be positive, or FOREVER for none")
+        if self.job_stuck_threshold < timedelta(0):
+            raise ConfigError("job_stuck_threshold", "must not be negative")
+        if self.max_attempts < 1 or self.max_attempts > 32767:
+            raise ConfigError("max_attempts", "must be between 1 and 32767")
+        if self.rescue_stuck_jobs_after is not None and (
+            self.rescue_stuck_jobs_after < timedelta(0) or self.rescue_stuck_jobs_after < self.job_timeout
+        ):
+            raise ConfigError("rescue_stuck_jobs_after", "must not be shorter than job_timeout")
+        if self.soft_stop_timeout is not None and self.soft_stop_timeout < timedelta(0):
+            raise ConfigError("soft_stop_timeout", "must not be negative")
+        if self.schema is not None:
+            validate_schema(self.schema)
+        for queue, settings in self.queues.items():
+            self._validate_queue(queue, settings)
+
+    def _validate_queue(self, queue: str, settings: QueueConfig) -> None:
+        from riverengine.insert.plan import validate_queue_name
+
+        try:
+            validate_queue_name(queue)
+        except ValueError as error:
+            raise ConfigError("queues", str(error)) from error
+        if not 1 <= settings.max_workers <= 10_000:
+            raise ConfigError(f"queues[{queue!r}].max_workers", "must be between 1 and 10,000")
+        cooldown = settings.fetch_cooldown or self.fetch_cooldown
+        interval = settings.fetch_poll_interval or self.fetch_poll_interval
+        if cooldown < timedelta(milliseconds=1):
+            raise ConfigError(f"queues[{queue!r}].fetch_cooldown", "must be at least 1 ms")
+        if interval < cooldown:
+            raise ConfigError(
+                f"queues[{queue!r}].fetch_poll_interval", "must not be shorter than fetch_cooldown"
+            )
+
+
+def validate_schema(schema: str) -> None:
+    """Refuse a schema name River would refuse; raises ``ConfigError``.
+
+    The limit of 46 characters leaves room for the longest topic in PostgreSQL's 63-byte channel names.
+    """
+    if len(schema) > 46:
+        raise ConfigError("schema", "must be at most 46 characters long")
+    if not _SCHEMA.fullmatch(schema):
+        raise ConfigError("schema", "must be letters, digits and underscores, not starting with a digit")

@@ -1,0 +1,1 @@
+"""Planning of inserts: pure functions from args, options and an instant to rows."""

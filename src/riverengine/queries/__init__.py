@@ -1,0 +1,1 @@
+"""The only code that executes SQL: one typed function per named statement of ``sql/``."""

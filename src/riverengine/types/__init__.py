@@ -1,0 +1,1 @@
+"""Pure data of River's protocol: rows, events, errors and control signals."""

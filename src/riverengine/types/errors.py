@@ -1,0 +1,145 @@
+"""The engine's exceptions.
+
+::
+
+    RiverError
+    ├── ConfigError (ValueError)            a setting is out of its range
+    ├── InsertError (ValueError)            a job was refused before any SQL ran
+    │   ├── UniqueOptsError
+    │   └── ArgsEncodeError                 args hold a value JSON or PostgreSQL cannot store
+    ├── ArgsDecodeError (ValueError)        stored args do not fit the worker's args type
+    ├── UnknownJobKindError (LookupError)   no worker registered for a kind
+    ├── NotFoundError (LookupError)
+    │   ├── JobNotFoundError
+    │   └── QueueNotFoundError
+    ├── QueueAlreadyAddedError (ValueError)
+    ├── JobRunningError                     the operation refuses running jobs
+    ├── JobNotRunningError                  the attempt no longer owns the job (fence)
+    ├── SchemaVersionError                  the database's migrations do not fit this release
+    ├── MigrationError                      a migration could not be applied as asked
+    ├── DatabaseUnavailableError            no connection to PostgreSQL
+    ├── AmbiguousCommitError                the connection broke while COMMIT was under way
+    └── StopTimeoutError (TimeoutError)     jobs were still running at the end of the grace time
+
+Every class carries its data as attributes. Decisions are made by class or SQLSTATE, never by message.
+Control flow out of a worker is not an error: see :mod:`riverengine.types.signals`.
+"""
+
+from __future__ import annotations
+
+
+class RiverError(Exception):
+    """Root of the engine's exceptions."""
+
+
+class ConfigError(RiverError, ValueError):
+    """A client setting is invalid; ``setting`` names it."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(f"{setting}: {message}")
+        self.setting = setting
+
+
+class InsertError(RiverError, ValueError):
+    """A job was refused before any SQL ran."""
+
+
+class UniqueOptsError(InsertError):
+    """The unique options contradict River's rules."""
+
+
+class ArgsEncodeError(InsertError):
+    """Job args hold a value that JSON or PostgreSQL cannot store; ``path`` says where."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(f"error marshaling args to JSON: {message}" + (f" at {path}" if path else ""))
+        self.path = path
+
+
+class ArgsDecodeError(RiverError, ValueError):
+    """Stored args do not fit the worker's args type."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(f"args of job kind {kind!r} could not be decoded: {reason}")
+        self.kind = kind
+        self.reason = reason
+
+
+class UnknownJobKindError(RiverError, LookupError):
+    """No worker is registered for ``kind``."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"job kind is not registered in the client's Workers bundle: {kind}")
+        self.kind = kind
+
+
+class NotFoundError(RiverError, LookupError):
+    """The row asked for does not exist."""
+
+
+class JobNotFoundError(NotFoundError):
+    """No job has this id."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"job {job_id} not found")
+        self.job_id = job_id
+
+
+class QueueNotFoundError(NotFoundError):
+    """No queue has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"queue {name!r} not found")
+        self.name = name
+
+
+class QueueAlreadyAddedError(RiverError, ValueError):
+    """The client already works this queue."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"queue {name!r} already added")
+        self.name = name
+
+
+class JobRunningError(RiverError):
+    """Running jobs cannot be deleted."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"running jobs cannot be deleted: job {job_id}")
+        self.job_id = job_id
+
+
+class JobNotRunningError(RiverError):
+    """The attempt no longer owns the job: it was finished, rescued or fetched again meanwhile."""
+
+    def __init__(self, job_id: int, attempt: int) -> None:
+        super().__init__(f"attempt {attempt} of job {job_id} no longer owns the job")
+        self.job_id = job_id
+        self.attempt = attempt
+
+
+class SchemaVersionError(RiverError):
+    """The database's migrations do not fit this release; the message names the command to run."""
+
+
+class MigrationError(RiverError):
+    """A migration could not be applied as asked."""
+
+
+class DatabaseUnavailableError(RiverError):
+    """PostgreSQL could not be reached; the driver's error is ``__cause__``."""
+
+
+class AmbiguousCommitError(RiverError):
+    """The connection broke while COMMIT was under way: it may have happened or not.
+
+    Look for the effect before repeating it, or repeat with a unique key.
+    """
+
+
+class StopTimeoutError(RiverError, TimeoutError):
+    """Jobs were still running when the grace time ended."""
+
+    def __init__(self, running: int) -> None:
+        super().__init__(f"{running} job(s) still running at the end of the grace time")
+        self.running = running

@@ -1,0 +1,1 @@
+"""What users write: args, workers, retry policies, middleware."""

@@ -1,0 +1,1 @@
+"""The application V1 Consortium runs."""
