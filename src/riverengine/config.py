@@ -21,7 +21,8 @@ _SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 class QueueConfig:
     """How one queue is worked by this client.
 
-    max_workers: jobs at a time, 1 to 10,000.  fetch_cooldown, fetch_poll_interval: None for the client's.
+    max_workers: jobs at a time, 1 to 10,000.  fetch_cooldown, fetch_poll_interval: None for the
+    client's.
     """
 
     max_workers: int
@@ -66,7 +67,7 @@ class Config:
 
     @property
     def effective_rescue_after(self) -> timedelta:
-        """``rescue_stuck_jobs_after``, or an hour more than the job timeout when that was set, or an hour."""
+        """``rescue_stuck_jobs_after``; unset: an hour, counted from the end of a set job timeout."""
         if self.rescue_stuck_jobs_after is not None:
             return self.rescue_stuck_jobs_after
         if self.job_timeout > timedelta(0) and self.job_timeout != timedelta(minutes=1):
@@ -93,7 +94,8 @@ class Config:
         if self.max_attempts < 1 or self.max_attempts > 32767:
             raise ConfigError("max_attempts", "must be between 1 and 32767")
         if self.rescue_stuck_jobs_after is not None and (
-            self.rescue_stuck_jobs_after < timedelta(0) or self.rescue_stuck_jobs_after < self.job_timeout
+            self.rescue_stuck_jobs_after < timedelta(0)
+            or self.rescue_stuck_jobs_after < self.job_timeout
         ):
             raise ConfigError("rescue_stuck_jobs_after", "must not be shorter than job_timeout")
         if self.soft_stop_timeout is not None and self.soft_stop_timeout < timedelta(0):
@@ -125,9 +127,12 @@ class Config:
 def validate_schema(schema: str) -> None:
     """Refuse a schema name River would refuse; raises ``ConfigError``.
 
-    The limit of 46 characters leaves room for the longest topic in PostgreSQL's 63-byte channel names.
+    The limit of 46 characters leaves room for the longest topic in PostgreSQL's 63-byte channel
+    names.
     """
     if len(schema) > 46:
         raise ConfigError("schema", "must be at most 46 characters long")
     if not _SCHEMA.fullmatch(schema):
-        raise ConfigError("schema", "must be letters, digits and underscores, not starting with a digit")
+        raise ConfigError(
+            "schema", "must be letters, digits and underscores, not starting with a digit"
+        )

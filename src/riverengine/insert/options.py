@@ -13,10 +13,10 @@ from riverengine.types.job import JobState, Json
 class UniqueOpts:
     """What makes a job unique; all unset means it is not.
 
-    by_args: True for all args, or the dotted JSON names that count.  by_period: one job per period, at least
-    1 s.  by_queue: one per queue.  by_state: states in which an existing job blocks, must contain available,
-    pending, running and scheduled; None for River's default.  exclude_kind: compare across kinds; needs one
-    of the other dimensions.
+    by_args: True for all args, or the dotted JSON names that count.  by_period: one job per period,
+    at least 1 s.  by_queue: one per queue.  by_state: states in which an existing job blocks, must
+    contain available, pending, running and scheduled; None for River's default.  exclude_kind:
+    compare across kinds; needs one of the other dimensions.
     """
 
     by_args: bool | Sequence[str] = False
@@ -28,11 +28,12 @@ class UniqueOpts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsertOpts:
-    """Options of one insert; None leaves the choice to the args type, then the client, then River's default.
+    """Options of one insert; None leaves the choice to the args type, then the client, then River's
+    default.
 
     max_attempts: default 25.  priority: 1 (first) to 4, default 1.  queue: default "default".
-    scheduled_at: earliest run; any value, even a past one, inserts the job as ``scheduled``.  tags: replace
-    the args type's, never merge.  pending: insert as ``pending``.  metadata: a JSON object.
+    scheduled_at: earliest run; any value, even a past one, inserts the job as ``scheduled``.  tags:
+    replace the args type's, never merge.  pending: insert as ``pending``.  metadata: a JSON object.
     """
 
     max_attempts: int | None = None

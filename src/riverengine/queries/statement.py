@@ -1,7 +1,7 @@
 """Named SQL statements, loaded from ``.sql`` files when the module that uses them is imported.
 
-A statement starts at a line ``-- name: job_get_by_id``. The marker ``/* SCHEMA */`` in front of a table,
-type or function becomes the quoted schema, so that a file still pastes into psql.
+A statement starts at a line ``-- name: job_get_by_id``. The marker ``/* SCHEMA */`` in front of a
+table, type or function becomes the quoted schema, so that a file still pastes into psql.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class Record(Protocol):
 class Executor(Protocol):
     """What a query needs of a connection: asyncpg's pools and connections fit as they are."""
 
-    async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]: ...
+    async def fetch(
+        self, query: str, *args: object, timeout: float | None = None
+    ) -> Sequence[Any]: ...
 
     async def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
 
@@ -35,7 +37,7 @@ class Executor(Protocol):
 
 
 def quote_schema(schema: str | None) -> str:
-    """The prefix for objects of ``schema``: quoted and with a dot, or "" to leave it to search_path."""
+    """The prefix for objects of ``schema``: quoted, with a dot; "" leaves it to search_path."""
     return "" if not schema else '"' + schema.replace('"', '""') + '".'
 
 

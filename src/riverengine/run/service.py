@@ -12,9 +12,9 @@ from datetime import timedelta
 class Service(ABC):
     """A background task with a safe start and stop.
 
-    Subclasses implement :meth:`run`, which sets ``self.started`` once the service does its work and returns
-    when cancelled. A crash of :meth:`run` is logged and the body started again after a growing pause, so no
-    error ends a service silently.
+    Subclasses implement :meth:`run`, which sets ``self.started`` once the service does its work and
+    returns when cancelled. A crash of :meth:`run` is logged and the body started again after a
+    growing pause, so no error ends a service silently.
     """
 
     def __init__(self, name: str, logger: logging.Logger | None = None) -> None:

@@ -21,7 +21,8 @@
     ├── AmbiguousCommitError                the connection broke while COMMIT was under way
     └── StopTimeoutError (TimeoutError)     jobs were still running at the end of the grace time
 
-Every class carries its data as attributes. Decisions are made by class or SQLSTATE, never by message.
+Every class carries its data as attributes. Decisions are made by class or SQLSTATE, never by
+message.
 Control flow out of a worker is not an error: see :mod:`riverengine.types.signals`.
 """
 
@@ -52,7 +53,9 @@ class ArgsEncodeError(InsertError):
     """Job args hold a value that JSON or PostgreSQL cannot store; ``path`` says where."""
 
     def __init__(self, message: str, *, path: str = "") -> None:
-        super().__init__(f"error marshaling args to JSON: {message}" + (f" at {path}" if path else ""))
+        super().__init__(
+            f"error marshaling args to JSON: {message}" + (f" at {path}" if path else "")
+        )
         self.path = path
 
 

@@ -25,8 +25,8 @@ class EventKind(StrEnum):
 class JobStats:
     """How long the parts of one execution took.
 
-    complete: from the worker's return to the stored outcome.  queue_wait: from ``scheduled_at`` to the
-    start.  run: the worker itself.
+    complete: from the worker's return to the stored outcome.  queue_wait: from ``scheduled_at`` to
+    the start.  run: the worker itself.
     """
 
     complete: timedelta

@@ -1,6 +1,7 @@
 """Control flow raised out of a worker: not errors.
 
-They derive from ``BaseException`` so that a broad ``except Exception`` in user code cannot swallow them.
+They derive from ``BaseException`` so that a broad ``except Exception`` in user code cannot swallow
+them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ class JobSignal(BaseException):
     """Root of the signals a worker may raise instead of returning."""
 
 
-class JobCancel(JobSignal):  # noqa: N818 - River's name
+class JobCancel(JobSignal):
     """Raised by a worker: finish the job as ``cancelled``, never retry it.
 
     ``reason`` is stored as the attempt's error: ``JobCancelError: <reason>``.
@@ -23,7 +24,7 @@ class JobCancel(JobSignal):  # noqa: N818 - River's name
         self.reason = reason
 
 
-class JobSnooze(JobSignal):  # noqa: N818 - River's name
+class JobSnooze(JobSignal):
     """Raised by a worker: run the job again after ``duration`` without using up an attempt.
 
     duration: zero runs it again at once; negative durations raise ``ValueError``.

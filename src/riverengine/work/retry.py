@@ -22,8 +22,8 @@ class RetryPolicy(Protocol):
 class DefaultRetryPolicy:
     """River's policy: the number of errors to the fourth power, in seconds, give or take a tenth.
 
-    Source: internal/retrypolicy/default.go at v0.51.1. Counts errors rather than attempts, so that a snooze
-    does not lengthen the delay; capped at Go's longest duration.
+    Source: internal/retrypolicy/default.go at v0.51.1. Counts errors rather than attempts, so that
+    a snooze does not lengthen the delay; capped at Go's longest duration.
     """
 
     def next_retry(self, job: JobRow, now: datetime) -> datetime:

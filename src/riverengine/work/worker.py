@@ -29,9 +29,11 @@ class Job(Generic[ArgsT]):
 class Worker(Generic[ArgsT]):
     """Runs jobs of one args type: ``class EmailWorker(Worker[EmailArgs])``.
 
-    ``work`` may be ``async def`` (runs on the event loop, cancelled by ``asyncio.CancelledError``) or a plain
-    ``def`` (runs in a thread, which cannot be interrupted: at its timeout it is reported as stuck).
-    Returning completes the job; raising fails the attempt; raise ``JobCancel`` or ``JobSnooze`` otherwise.
+    ``work`` may be ``async def`` (runs on the event loop, cancelled by ``asyncio.CancelledError``)
+    or a plain ``def`` (runs in a thread, which cannot be interrupted: at its timeout it is reported
+    as stuck).
+    Returning completes the job; raising fails the attempt; raise ``JobCancel`` or ``JobSnooze``
+    otherwise.
     """
 
     args_type: ClassVar[type]
@@ -41,7 +43,7 @@ class Worker(Generic[ArgsT]):
         raise NotImplementedError(f"{type(self).__name__} must define work()")
 
     def timeout(self, job: Job[ArgsT]) -> timedelta | None:
-        """How long ``work`` may run: None for the client's ``job_timeout``, ``NO_TIMEOUT`` for ever."""
+        """How long ``work`` may run: None for the client's setting, ``NO_TIMEOUT`` for ever."""
         return None
 
     def next_retry(self, job: Job[ArgsT]) -> datetime | None:

@@ -1,0 +1,54 @@
+# Every target prepares what it needs (virtual environment, packages, PostgreSQL) by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p"; done))
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help setup demo test check interop fault coverage format clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 2; }
+	@echo "Preparing $(VENV) (once)"
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## create the virtual environment
+
+demo: $(STAMP) ## run both workflows through real workers on an embedded PostgreSQL
+	@$(BIN)/v1consortium demo $(ARGS)
+
+test: $(STAMP) ## run the tests on an embedded PostgreSQL (or TEST_DATABASE_URL); ARGS="tests/unit -k cron"
+	@$(BIN)/python -m pytest -m "not interop" $(ARGS)
+
+interop: $(STAMP) ## run the tests against Go River (needs the Go toolchain)
+	@$(BIN)/python -m pytest -m interop tests/interop $(ARGS)
+
+fault: $(STAMP) ## run the tests that kill processes and cut connections
+	@$(BIN)/python -m pytest -m fault tests $(ARGS)
+
+check: $(STAMP) ## format, lint, types, import contracts, SQL contract
+	@$(BIN)/ruff format --check src tests
+	@$(BIN)/ruff check src tests
+	@$(BIN)/mypy
+	@PYTHONPATH=src $(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q -p no:randomly tests/unit/test_repository.py tests/integration/riverengine/test_sql_contract.py
+
+coverage: $(STAMP) ## run the tests with coverage; the report is in htmlcov/
+	@$(BIN)/python -m pytest -m "not interop" --cov=src --cov-branch --cov-report=term --cov-report=html $(ARGS)
+
+format: $(STAMP) ## format and fix what can be fixed by machine
+	@$(BIN)/ruff format src tests
+	@$(BIN)/ruff check --fix src tests
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) .cache .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage
