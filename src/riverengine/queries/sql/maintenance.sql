@@ -1,0 +1,198 @@
+-- Statements of the leader's services. Horizons are the database's time minus an interval, and every
+-- statement is safe while two clients believe they lead.
+
+-- name: database_horizon
+SELECT now() AS now, now() - $1::interval AS horizon;
+
+-- name: job_schedule
+WITH due AS (
+    SELECT
+        job.id,
+        job.unique_key,
+        job.priority,
+        job.scheduled_at,
+        job.unique_key IS NOT NULL AND job.unique_states IS NOT NULL AS is_unique,
+        coalesce(/* SCHEMA */river_job_state_in_bitmask(job.unique_states, job.state), false)
+            AS holds_key
+    FROM /* SCHEMA */river_job AS job
+    WHERE job.state IN ('retryable', 'scheduled')
+        AND job.scheduled_at <= now() + $1::interval
+    ORDER BY job.priority, job.scheduled_at, job.id
+    LIMIT $2::bigint
+    FOR UPDATE SKIP LOCKED
+), ranked AS (
+    SELECT
+        due.id,
+        due.is_unique AND (
+            row_number() OVER (
+                PARTITION BY due.unique_key
+                ORDER BY due.holds_key DESC, due.priority, due.scheduled_at, due.id
+            ) > 1
+            OR EXISTS (
+                SELECT 1
+                FROM /* SCHEMA */river_job AS holder
+                WHERE holder.unique_key = due.unique_key
+                    AND holder.unique_states IS NOT NULL
+                    AND holder.id <> due.id
+                    AND /* SCHEMA */river_job_state_in_bitmask(holder.unique_states, holder.state)
+            )
+        ) AS conflicts
+    FROM due
+)
+UPDATE /* SCHEMA */river_job AS job
+SET
+    state = CASE
+        WHEN ranked.conflicts THEN 'discarded'::/* SCHEMA */river_job_state
+        ELSE 'available'::/* SCHEMA */river_job_state
+    END,
+    finalized_at = CASE WHEN ranked.conflicts THEN now() ELSE job.finalized_at END,
+    metadata = CASE
+        WHEN ranked.conflicts AND jsonb_typeof(job.metadata) = 'object'
+            THEN job.metadata || '{"unique_key_conflict": "scheduler_discarded"}'::jsonb
+        ELSE job.metadata
+    END
+FROM ranked
+WHERE job.id = ranked.id
+RETURNING
+    job.id,
+    job.queue,
+    ranked.conflicts AS discarded,
+    job.scheduled_at <= now() + $3::interval AS due_now;
+
+-- name: job_get_stuck
+SELECT
+    job.id,
+    job.args,
+    job.attempt,
+    job.attempted_at,
+    job.attempted_by,
+    job.created_at,
+    job.errors,
+    job.finalized_at,
+    job.kind,
+    job.max_attempts,
+    job.metadata,
+    job.priority,
+    job.queue,
+    job.state,
+    job.scheduled_at,
+    job.tags,
+    job.unique_key,
+    job.unique_states,
+    CASE
+        WHEN jsonb_typeof(job.metadata) = 'object' THEN job.metadata ->> 'cancel_attempted_at'
+    END AS cancel_attempted_at
+FROM /* SCHEMA */river_job AS job
+WHERE job.state = 'running'
+    AND job.attempted_at < $1::timestamptz
+    AND job.id > $2::bigint
+ORDER BY job.id
+LIMIT $3::bigint;
+
+-- name: job_rescue_many
+WITH rescue AS (
+    SELECT *
+    FROM unnest(
+        $1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[]
+    ) AS given (id, state, error, finalized_at, scheduled_at)
+), stuck AS (
+    SELECT job.id
+    FROM /* SCHEMA */river_job AS job
+    WHERE job.id = ANY($1::bigint[])
+        AND job.state = 'running'
+        AND job.attempted_at < $6::timestamptz
+    ORDER BY job.id
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE /* SCHEMA */river_job AS job
+SET
+    state = rescue.state::/* SCHEMA */river_job_state,
+    errors = array_append(job.errors, rescue.error::jsonb),
+    finalized_at = rescue.finalized_at,
+    scheduled_at = coalesce(rescue.scheduled_at, job.scheduled_at),
+    metadata = CASE
+        WHEN jsonb_typeof(job.metadata) <> 'object' THEN job.metadata
+        ELSE job.metadata || jsonb_build_object(
+            'river:rescue_count',
+            CASE
+                WHEN jsonb_typeof(job.metadata -> 'river:rescue_count') = 'number'
+                    THEN (job.metadata ->> 'river:rescue_count')::numeric
+                ELSE 0
+            END + 1
+        )
+    END
+FROM rescue
+JOIN stuck ON stuck.id = rescue.id
+WHERE job.id = rescue.id
+RETURNING job.id;
+
+-- name: job_delete_before
+DELETE FROM /* SCHEMA */river_job
+WHERE id IN (
+    SELECT job.id
+    FROM /* SCHEMA */river_job AS job
+    WHERE job.finalized_at IS NOT NULL
+        AND (
+            (job.state = 'cancelled' AND job.finalized_at < now() - $1::interval)
+            OR (job.state = 'completed' AND job.finalized_at < now() - $2::interval)
+            OR (job.state = 'discarded' AND job.finalized_at < now() - $3::interval)
+        )
+    ORDER BY job.id
+    LIMIT $4::bigint
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: queue_delete_expired
+DELETE FROM /* SCHEMA */river_queue
+WHERE name IN (
+    SELECT queue.name
+    FROM /* SCHEMA */river_queue AS queue
+    WHERE queue.updated_at < now() - $1::interval
+    ORDER BY queue.name
+    LIMIT $2::bigint
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING name;
+
+-- name: periodic_slot_lock
+SELECT pg_advisory_xact_lock(
+    hashtextextended(concat(coalesce($1::text, current_schema()), ' ', $2::text), 7)
+);
+
+-- name: periodic_slot_exists
+SELECT EXISTS (
+    SELECT 1
+    FROM /* SCHEMA */river_job
+    WHERE metadata @> $1::jsonb
+        OR (metadata @> $2::jsonb AND scheduled_at = $3::timestamptz)
+);
+
+-- name: index_artifacts
+SELECT artifact.relname AS name
+FROM pg_class AS artifact
+JOIN pg_namespace AS namespace ON namespace.oid = artifact.relnamespace
+WHERE namespace.nspname = coalesce($1::text, current_schema())
+    AND artifact.relkind = 'i'
+    AND left(artifact.relname, length($2::text)) = $2::text
+    AND substr(artifact.relname, length($2::text) + 1) ~ '^_cc(new|old)[0-9]*$'
+ORDER BY artifact.relname;
+
+-- name: index_exists
+SELECT EXISTS (
+    SELECT 1
+    FROM pg_class AS index
+    JOIN pg_namespace AS namespace ON namespace.oid = index.relnamespace
+    WHERE namespace.nspname = coalesce($1::text, current_schema())
+        AND index.relkind = 'i'
+        AND index.relname = $2::text
+);
+
+-- name: index_command
+SELECT format(
+    CASE $1::text
+        WHEN 'reindex' THEN 'REINDEX INDEX CONCURRENTLY %I.%I'
+        WHEN 'drop' THEN 'DROP INDEX CONCURRENTLY IF EXISTS %I.%I'
+    END,
+    coalesce($2::text, current_schema()),
+    $3::text
+);

@@ -1,0 +1,424 @@
+"""Periodic jobs: the leader inserts a job at every instant of a schedule.
+
+Source: periodic_job.go and internal/maintenance/periodic_job_enqueuer.go at v0.51.1. Additive to
+River: a job with an ID is inserted at most once per instant even while two clients believe they
+lead, and an insert that failed is tried again instead of being lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import random
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import asyncpg
+
+from riverengine.config import Config
+from riverengine.insert.options import InsertOpts
+from riverengine.insert.plan import InsertPlan, plan_insert
+from riverengine.queries.leader import leader_hold
+from riverengine.queries.maintenance import periodic_slot_claim
+from riverengine.run.clock import Clock
+from riverengine.run.maintenance.interval_service import MaintenanceTimings
+from riverengine.run.service import Service
+from riverengine.run.test_signal import TestSignal
+from riverengine.types.queue import Leader
+
+MARGIN = timedelta(milliseconds=100)
+"""A job due within this time of a firing is inserted with it."""
+
+_IDLE = timedelta(hours=24)
+_INSERT_TIMEOUT = 30.0
+_MAX_TRIES = 5
+_TERM_OVER_PAUSE = 1.0
+_ID = re.compile(r"\w[\w\-\[\]<>/.·:+]+", re.ASCII)
+
+SLOT_KEY = "riverengine:periodic_slot"
+"""Metadata key with the instant a job with an ID was inserted for. Not a key of River's."""
+
+InsertFunc = Callable[[asyncpg.Connection, Sequence[InsertPlan]], Awaitable[object]]
+"""Inserts planned jobs in the connection's open transaction, with middleware and notification."""
+
+
+class PeriodicSchedule(Protocol):
+    """When a periodic job runs."""
+
+    def next(self, current: datetime) -> datetime | None:
+        """The first instant after ``current`` (aware); None when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicInterval:
+    """Runs every ``interval``, counted from the leader's start."""
+
+    interval: timedelta
+
+    def __post_init__(self) -> None:
+        if self.interval <= timedelta(0):
+            raise ValueError("PeriodicInterval: the interval must be positive")
+
+    def next(self, current: datetime) -> datetime | None:
+        """``current`` plus the interval; None beyond the calendar's end."""
+        try:
+            return current + self.interval
+        except OverflowError:
+            return None
+
+
+class NeverSchedule:
+    """Never runs; of use together with ``run_on_start``."""
+
+    def next(self, current: datetime) -> datetime | None:
+        """None."""
+        return None
+
+
+Constructed = tuple[object, InsertOpts | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicJob:
+    """A job inserted at every instant of ``schedule``.
+
+    constructor: called for each insert; returns args and options, or None to skip this instant.  It
+    runs on the event loop and must not block.  id: 2 to 127 bytes, unique among the client's
+    periodic jobs; needed for the guarantee of one job per instant.  run_on_start: insert one at
+    each start of leadership as well.  catch_up: at the start of leadership also insert for the
+    instants of this last while, unless their jobs exist; needs an ID and a schedule by the
+    calendar.  Zero, River's behaviour, skips the instants at which nobody led.
+    """
+
+    schedule: PeriodicSchedule
+    constructor: Callable[[], Constructed | None]
+    id: str | None = None
+    run_on_start: bool = False
+    catch_up: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        if self.catch_up < timedelta(0):
+            raise ValueError("catch_up must not be negative")
+        if self.id is None:
+            if self.catch_up:
+                raise ValueError("catch_up needs a periodic job ID")
+            return
+        if len(self.id.encode()) >= 128:
+            raise ValueError("periodic job ID must be less than 128 bytes long")
+        if not _ID.fullmatch(self.id):
+            raise ValueError(f"periodic job ID {self.id!r} should match regex {_ID.pattern}")
+
+
+class PeriodicJobBundle:
+    """The periodic jobs of a client; may be changed at any time.
+
+    Handles are increasing integers, never used twice.
+    """
+
+    def __init__(self, jobs: Iterable[PeriodicJob] = ()) -> None:
+        self._jobs: dict[int, PeriodicJob] = {}
+        self._next_handle = 0
+        self._on_change: list[Callable[[], None]] = []
+        self.add_many(jobs)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def jobs(self) -> Mapping[int, PeriodicJob]:
+        """The jobs by handle."""
+        return dict(self._jobs)
+
+    def add(self, job: PeriodicJob) -> int:
+        """Add a job and return its handle; raises ``ValueError`` when its ID is taken."""
+        return self.add_many([job])[0]
+
+    def add_many(self, jobs: Iterable[PeriodicJob]) -> list[int]:
+        """Add all jobs or, on a taken ID, none; raises ``ValueError``."""
+        new = list(jobs)
+        taken = {job.id for job in self._jobs.values() if job.id is not None}
+        for job in new:
+            if job.id is None:
+                continue
+            if job.id in taken:
+                raise ValueError(f"periodic job with ID already registered: {job.id}")
+            taken.add(job.id)
+        handles = list(range(self._next_handle, self._next_handle + len(new)))
+        self._next_handle += len(new)
+        self._jobs.update(zip(handles, new, strict=True))
+        if new:
+            self._changed()
+        return handles
+
+    def remove(self, handle: int) -> None:
+        """Remove the job; unknown handles are ignored."""
+        self.remove_many([handle])
+
+    def remove_many(self, handles: Iterable[int]) -> None:
+        """Remove several jobs; unknown handles are ignored."""
+        for handle in handles:
+            self._jobs.pop(handle, None)
+        self._changed()
+
+    def remove_by_id(self, id: str) -> bool:  # noqa: A002 - River's name
+        """Remove the job with this ID; False when there is none."""
+        for handle, job in self._jobs.items():
+            if job.id == id:
+                self.remove(handle)
+                return True
+        return False
+
+    def clear(self) -> None:
+        """Remove all jobs."""
+        self._jobs.clear()
+        self._changed()
+
+    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back after every change; returns the function that ends this."""
+        self._on_change.append(callback)
+        return lambda: self._on_change.remove(callback)
+
+    def _changed(self) -> None:
+        for callback in tuple(self._on_change):
+            callback()
+
+
+class _TermOverError(Exception):
+    """The term under which jobs were to be inserted has ended."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One job's place in its schedule.
+
+    next_run: None when no instant is left.  once: a run on start, dropped when it is done.
+    """
+
+    job: PeriodicJob
+    next_run: datetime | None
+    once: bool = False
+    tries: int = 0
+
+    def advance(self, logger: logging.Logger, after: datetime) -> None:
+        """Go on to the first instant after ``after``."""
+        self.tries = 0
+        self.next_run = None
+        if self.once:
+            return
+        try:
+            following = self.job.schedule.next(after)
+            if following is not None:
+                if following.tzinfo is None or following <= after:
+                    raise ValueError("a schedule must return a later, aware instant")
+                self.next_run = following.astimezone(UTC)
+        except Exception:
+            logger.exception("the schedule of periodic job %s failed; the job stops", self.job.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An insert to make."""
+
+    entry: _Entry
+    slot: datetime
+    plan: InsertPlan
+
+
+class PeriodicEnqueuer(Service):
+    """Inserts periodic jobs while this client leads."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        config: Config,
+        jobs: PeriodicJobBundle,
+        insert: InsertFunc,
+        clock: Clock,
+        term: Callable[[], Leader | None],
+        known_kinds: Callable[[], Sequence[str] | None],
+        timings: MaintenanceTimings,
+        logger: logging.Logger | None = None,
+        retry_pause: timedelta = timedelta(milliseconds=250),
+    ) -> None:
+        """term: the term under which to insert; nothing is inserted while it returns None.
+
+        known_kinds: kinds that may be inserted, None for all.  retry_pause: doubled after each
+        failed insert of an instant.
+        """
+        super().__init__("periodic_job_enqueuer", logger)
+        self._pool = pool
+        self._config = config
+        self._jobs = jobs
+        self._insert = insert
+        self._clock = clock
+        self._term = term
+        self._known_kinds = known_kinds
+        self._timings = timings
+        self._retry_pause = retry_pause
+        self._entries: dict[int, _Entry] = {}
+        self._starts: list[_Entry] = []
+        self._changed = asyncio.Event()
+        self.failures = 0
+        self.signal_inserted: TestSignal[int] = TestSignal()
+        """Fired after every firing with the number of jobs inserted."""
+        self.signal_waiting: TestSignal[float] = TestSignal()
+        """Fired with the seconds until the next firing."""
+
+    async def run(self) -> None:
+        """Insert jobs when they are due, until cancelled."""
+        await asyncio.sleep(random.random() * self._timings.stagger.total_seconds())
+        self._entries.clear()
+        self._starts.clear()
+        unsubscribe = self._jobs.on_change(self._changed.set)
+        try:
+            self._follow_bundle()
+            self.started.set()
+            while True:
+                await self._fire()
+                pause = self._pause()
+                self.signal_waiting.fire(pause)
+                try:
+                    await asyncio.wait_for(self._changed.wait(), pause)
+                except TimeoutError:
+                    continue
+                self._follow_bundle()
+        finally:
+            unsubscribe()
+
+    def _follow_bundle(self) -> None:
+        self._changed.clear()
+        now = self._clock.now()
+        jobs = self._jobs.jobs
+        for gone in self._entries.keys() - jobs.keys():
+            del self._entries[gone]
+        for handle, job in jobs.items():
+            if handle in self._entries:
+                continue
+            entry = self._entries[handle] = _Entry(job, None)
+            entry.advance(self.logger, now - job.catch_up)
+            if job.run_on_start:
+                self._starts.append(_Entry(job, now, once=True))
+
+    def _all_entries(self) -> list[_Entry]:
+        return [*self._starts, *self._entries.values()]
+
+    def _pause(self) -> float:
+        """Seconds until the next firing."""
+        now = self._clock.now()
+        pause = _IDLE.total_seconds()
+        for entry in self._all_entries():
+            if entry.next_run is None:
+                continue
+            wait = max(0.0, (entry.next_run - now).total_seconds())
+            if entry.tries:
+                wait = max(wait, self._retry_pause.total_seconds() * 2**entry.tries)
+            pause = min(pause, wait)
+        return pause
+
+    async def _fire(self) -> None:
+        """Insert everything due now: together, or one by one when that fails."""
+        horizon = self._clock.now() + MARGIN
+        due = []
+        for entry in self._all_entries():
+            slot = entry.next_run
+            if slot is None or slot >= horizon:
+                continue
+            plan = self._plan(entry.job, slot, once=entry.once)
+            if plan is None:
+                entry.advance(self.logger, slot)
+            else:
+                due.append(_Due(entry, slot, plan))
+        inserted = 0
+        if due:
+            try:
+                inserted = await self._insert_and_advance(due)
+            except _TermOverError:
+                self.logger.info("periodic jobs are left to the next leader: the term is over")
+                await asyncio.sleep(_TERM_OVER_PAUSE)
+        self._starts = [entry for entry in self._starts if entry.next_run is not None]
+        if due:
+            self.signal_inserted.fire(inserted)
+
+    async def _insert_and_advance(self, due: Sequence[_Due]) -> int:
+        try:
+            inserted = await self._insert_due(due)
+        except _TermOverError:
+            raise
+        except Exception:
+            self.failures += 1
+            if len(due) == 1:
+                self.logger.exception("inserting periodic job %s failed", due[0].entry.job.id)
+                self._count_failure(due[0])
+                return 0
+            self.logger.exception("inserting periodic jobs failed; each is tried by itself")
+            return sum([await self._insert_and_advance([item]) for item in due])
+        for item in due:
+            item.entry.advance(self.logger, item.slot)
+        return inserted
+
+    def _count_failure(self, item: _Due) -> None:
+        item.entry.tries += 1
+        if item.entry.tries >= _MAX_TRIES:
+            self.logger.error("periodic job %s is lost for one instant", item.entry.job.id)
+            item.entry.advance(self.logger, item.slot)
+
+    async def _insert_due(self, due: Sequence[_Due]) -> int:
+        """Insert in one transaction; returns the number of jobs.
+
+        Raises ``_TermOverError`` when another client may lead. Instants another leader inserted for
+        are left out.
+        """
+        schema = self._config.schema
+        async with asyncio.timeout(_INSERT_TIMEOUT):
+            async with self._pool.acquire() as conn, conn.transaction():
+                term = self._term()
+                if term is None or not await leader_hold(conn, schema=schema, term=term):
+                    raise _TermOverError
+                plans = []
+                # Sorted, so that two leaders cannot wait for each other's claims crosswise.
+                for item in sorted(due, key=lambda item: (item.entry.job.id or "", item.slot)):
+                    job_id = item.entry.job.id
+                    if job_id is None or await periodic_slot_claim(
+                        conn, schema=schema, job_id=job_id, slot=item.slot, slot_key=SLOT_KEY
+                    ):
+                        plans.append(item.plan)
+                if plans:
+                    await self._insert(conn, plans)
+                return len(plans)
+
+    def _plan(self, job: PeriodicJob, slot: datetime, *, once: bool) -> InsertPlan | None:
+        """The insert for one instant; None when the constructor wants none or fails."""
+        try:
+            constructed = job.constructor()
+            if constructed is None:
+                return None
+            args, opts = constructed
+            plan = plan_insert(
+                args,
+                opts,
+                now=self._clock.now(),
+                max_attempts=self._config.max_attempts,
+                max_args_bytes=self._config.max_args_bytes,
+                known_kinds=self._known_kinds(),
+            )
+            metadata = json.loads(plan.metadata_json)
+            if job.id is not None:
+                metadata["river:periodic_job_id"] = job.id
+                if not once:
+                    metadata[SLOT_KEY] = slot.isoformat()
+            metadata["periodic"] = True
+            return dataclasses.replace(
+                plan,
+                scheduled_at=plan.scheduled_at or slot,
+                metadata_json=json.dumps(metadata, ensure_ascii=False, separators=(",", ":")),
+            )
+        except Exception:
+            self.failures += 1
+            self.logger.exception("periodic job %s could not be constructed; skipped", job.id)
+            return None

@@ -1,0 +1,135 @@
+"""Rebuilds River's indexes once a day, so that they do not bloat.
+
+Source: internal/maintenance/reindexer.go at v0.51.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from riverengine.config import FOREVER, Config
+from riverengine.queries.maintenance import (
+    index_artifacts,
+    index_drop,
+    index_exists,
+    index_rebuild,
+)
+from riverengine.run.clock import Clock
+from riverengine.run.maintenance.interval_service import MaintenanceTimings
+from riverengine.run.service import Service
+from riverengine.run.test_signal import TestSignal
+
+INDEX_NAMES = (
+    "river_job_args_index",
+    "river_job_kind",
+    "river_job_metadata_index",
+    "river_job_pkey",
+    "river_job_prioritized_fetching_index",
+    "river_job_state_and_finalized_at_index",
+    "river_job_unique_idx",
+)
+"""Indexes rebuilt unless ``Config.reindexer_index_names`` names others."""
+
+_DROP_TIMEOUT = 15.0
+
+
+def next_midnight(after: datetime) -> datetime:
+    """The first midnight UTC after ``after`` (aware UTC)."""
+    return (after + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+class Reindexer(Service):
+    """Rebuilds each index concurrently, on a connection of its own."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        *,
+        config: Config,
+        clock: Clock,
+        timings: MaintenanceTimings,
+        logger: logging.Logger | None = None,
+        next_run: Callable[[datetime], datetime] = next_midnight,
+    ) -> None:
+        """next_run: the first run after an instant."""
+        super().__init__("reindexer", logger)
+        self._connect = connect
+        self._schema = config.schema
+        names = config.reindexer_index_names
+        self._index_names = INDEX_NAMES if names is None else tuple(names)
+        self._timeout = (
+            None
+            if config.reindexer_timeout == FOREVER
+            else config.reindexer_timeout.total_seconds()
+        )
+        self._clock = clock
+        self._timings = timings
+        self._next_run = next_run
+        self.failures = 0
+        self.signal_ran: TestSignal[list[str]] = TestSignal()
+        """Fired after every run with the names of the rebuilt indexes."""
+
+    async def run(self) -> None:
+        """Rebuild at every midnight until cancelled; nothing to do without index names."""
+        await asyncio.sleep(random.random() * self._timings.stagger.total_seconds())
+        due = self._next_run(self._clock.now())
+        self.started.set()
+        if not self._index_names:
+            return
+        while True:
+            pause = (due - self._clock.now()).total_seconds()
+            await asyncio.sleep(max(0.0, pause))
+            self.signal_ran.fire(await self.run_once())
+            due = self._next_run(due)
+
+    async def run_once(self) -> list[str]:
+        """Rebuild all indexes once and return the names of those rebuilt."""
+        rebuilt = []
+        for name in self._index_names:
+            try:
+                if await self._reindex(name):
+                    rebuilt.append(name)
+            except Exception:
+                self.failures += 1
+                self.logger.exception("rebuilding index %s failed", name)
+        return rebuilt
+
+    async def _reindex(self, name: str) -> bool:
+        conn = await self._connect()
+        try:
+            if not await index_exists(conn, schema=self._schema, index=name):
+                self.logger.warning("index %s does not exist; it is not rebuilt", name)
+                return False
+            if await index_artifacts(conn, schema=self._schema, index=name):
+                self.logger.warning(
+                    "an earlier rebuild of index %s left an index behind; drop it by hand", name
+                )
+                return False
+            try:
+                await index_rebuild(conn, schema=self._schema, index=name, timeout=self._timeout)
+            except BaseException:
+                # A cancelled rebuild leaves an invalid index that every write would maintain.
+                await asyncio.shield(self._drop_artifacts(name))
+                raise
+            return True
+        finally:
+            conn.terminate() if conn.is_in_transaction() else await conn.close(timeout=5)
+
+    async def _drop_artifacts(self, name: str) -> None:
+        try:
+            conn = await self._connect()
+            try:
+                for artifact in await index_artifacts(conn, schema=self._schema, index=name):
+                    await index_drop(
+                        conn, schema=self._schema, index=artifact, timeout=_DROP_TIMEOUT
+                    )
+            finally:
+                await conn.close(timeout=5)
+        except Exception:
+            self.logger.exception("remains of the rebuild of index %s could not be dropped", name)
