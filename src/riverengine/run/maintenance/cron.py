@@ -145,7 +145,9 @@ class CronSchedule:
                     if not moved:
                         moved = True
                         instant = unit.start(instant, zone)
-                    instant = unit.step(instant, zone)
+                    stepped = unit.step(instant, zone)
+                    # A zone that skipped a whole day throws a calendar step back (Go hangs there).
+                    instant = stepped if stepped > instant else instant + 86400
                     wrapped = unit.wrapped(_at(instant, zone))
                 if wrapped:
                     break
