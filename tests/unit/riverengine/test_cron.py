@@ -9,7 +9,7 @@ from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 import pytest
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,7 +117,10 @@ def test_an_independent_implementation_agrees(
 ) -> None:
     expression = " ".join(fields)
     found = parse_cron(expression).next(start)
-    expected = next(CronSim(expression, start), None)
+    try:
+        expected = next(CronSim(expression, start), None)
+    except CronSimError:  # it refuses 30 and 31 February, which Go accepts and never runs
+        expected = None
     if expected is not None and expected - start > timedelta(days=5 * 365):
         assert found is None or found == expected
     else:
