@@ -353,7 +353,9 @@ async def _wait(event: asyncio.Event, timeout: float) -> bool:
     if event.is_set():
         return True
     try:
-        await asyncio.wait_for(event.wait(), timeout)
+        # Not wait_for: on Python 3.11 it can swallow a cancellation that meets the event.
+        async with asyncio.timeout(timeout):
+            await event.wait()
     except TimeoutError:
         return False
     return True

@@ -160,7 +160,8 @@ class Maintainer(Service):
             if failures < MAX_STARTS:
                 try:
                     pause = 2.0 ** (failures - 1) * self._retry_scale
-                    await asyncio.wait_for(self._changed.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
                 except TimeoutError:
                     continue
                 return

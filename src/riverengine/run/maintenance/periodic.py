@@ -284,7 +284,9 @@ class PeriodicEnqueuer(Service):
                 pause = self._pause()
                 self.signal_waiting.fire(pause)
                 try:
-                    await asyncio.wait_for(self._changed.wait(), pause)
+                    # Not wait_for: on Python 3.11 it can swallow a cancellation.
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
                 except TimeoutError:
                     continue
                 self._follow_bundle()
