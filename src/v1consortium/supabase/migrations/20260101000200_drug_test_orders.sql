@@ -40,7 +40,7 @@ CREATE TABLE drug_test_orders (
     submissions smallint NOT NULL DEFAULT 0 CHECK (submissions BETWEEN 0 AND 2),
     submitted_at timestamptz,
     quest_order_id varchar(64) UNIQUE,
-    reference_test_id varchar(64) UNIQUE,
+    reference_test_id varchar(64),
     failure_code varchar(64),
     expires_at timestamptz NOT NULL,
     ordered_at timestamptz,
