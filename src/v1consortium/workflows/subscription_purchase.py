@@ -1,0 +1,124 @@
+"""Buying an organisation's subscription: never twice, however often the step is tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from riverengine.queries.statement import Executor
+from v1consortium.queries.organization import (
+    organization_get_customer,
+    organization_set_customer,
+    organization_set_status,
+    subscription_record,
+)
+from v1consortium.services.errors import AmbiguousError, PermanentError
+from v1consortium.services.payments import PaymentProvider, PaymentSubscription
+from v1consortium.workflows.stable_ids import stable_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """What is bought. ``key`` is stable over all attempts; ``is_repeat``: not the first attempt."""
+
+    workflow_id: str
+    org_id: str
+    email: str = field(repr=False)
+    plan: str
+    price_id: str
+    payment_method: str | None
+    trial_days: int | None
+    key: str
+    is_repeat: bool
+
+
+async def buy_subscription(
+    db: Executor, *, payments: PaymentProvider, purchase: Purchase
+) -> PaymentSubscription:
+    """Customer, payment method, subscription, record; each found again by a repeat.
+
+    Must run outside a transaction. Raises ProviderError; after a permanent one (a declined card)
+    the organisation is suspended, not deleted, so that another card can be tried.
+    """
+    try:
+        customer_id = await _customer(db, payments, purchase)
+        subscription = await _subscription(payments, purchase, customer_id)
+        if not subscription.succeeded:
+            raise PermanentError("stripe", "create_subscription", subscription.status)
+    except PermanentError:
+        await organization_set_status(db, org_id=purchase.org_id, status="suspended")
+        raise
+    recorded = await subscription_record(
+        db,
+        subscription_id=stable_id("subscription", purchase.workflow_id),
+        org_id=purchase.org_id,
+        workflow_id=purchase.workflow_id,
+        plan=purchase.plan,
+        stripe_subscription_id=subscription.id,
+        stripe_customer_id=subscription.customer_id,
+        status=subscription.status,
+        current_period_end=subscription.current_period_end,
+    )
+    if not recorded:
+        raise PermanentError("stripe", "create_subscription", "another_subscription_recorded")
+    return subscription
+
+
+async def _customer(db: Executor, payments: PaymentProvider, purchase: Purchase) -> str:
+    known = await organization_get_customer(db, org_id=purchase.org_id)
+    if known is not None:
+        return known
+    found = None
+    if purchase.is_repeat:
+        # Stripe forgets keys after a day; a look-up does not.
+        found = await payments.find_customer(email=purchase.email, workflow_id=purchase.workflow_id)
+    customer_id = found or await payments.ensure_customer(
+        key=f"{purchase.key}:customer",
+        email=purchase.email,
+        org_id=purchase.org_id,
+        metadata={"workflow_id": purchase.workflow_id, "org_id": purchase.org_id},
+    )
+    if not await organization_set_customer(db, org_id=purchase.org_id, customer_id=customer_id):
+        raise PermanentError("stripe", "ensure_customer", "another_customer_recorded")
+    return customer_id
+
+
+async def _subscription(
+    payments: PaymentProvider, purchase: Purchase, customer_id: str
+) -> PaymentSubscription:
+    found = None
+    if purchase.is_repeat:
+        found = await payments.find_subscription(
+            customer_id=customer_id, workflow_id=purchase.workflow_id
+        )
+    if found is not None and found.succeeded:
+        return found
+    if purchase.payment_method is not None:
+        await payments.attach_payment_method(
+            key=f"{purchase.key}:payment_method:{purchase.payment_method}",
+            customer_id=customer_id,
+            payment_method=purchase.payment_method,
+        )
+    # Another card after a decline is another purchase: the old key would replay the old refusal.
+    key = f"{purchase.key}:subscription:{purchase.payment_method or 'trial'}"
+    try:
+        return await _create(payments, purchase, customer_id, key)
+    except AmbiguousError as error:
+        if not error.replayed:
+            raise
+    # The provider keeps answering with a stored failure: look up, then use a changed key.
+    found = await payments.find_subscription(
+        customer_id=customer_id, workflow_id=purchase.workflow_id
+    )
+    return found or await _create(payments, purchase, customer_id, f"{key}:r2")
+
+
+async def _create(
+    payments: PaymentProvider, purchase: Purchase, customer_id: str, key: str
+) -> PaymentSubscription:
+    return await payments.create_subscription(
+        key=key,
+        customer_id=customer_id,
+        price_id=purchase.price_id,
+        trial_days=purchase.trial_days,
+        metadata={"workflow_id": purchase.workflow_id, "org_id": purchase.org_id},
+    )
