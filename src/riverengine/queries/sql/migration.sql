@@ -1,0 +1,30 @@
+-- name: migration_table_exists
+SELECT to_regclass($1::text) IS NOT NULL
+
+-- name: migration_line_exists
+SELECT EXISTS (
+    SELECT FROM information_schema.columns
+    WHERE table_schema = coalesce($1::text, current_schema())
+        AND table_name = 'river_migration' AND column_name = 'line'
+)
+
+-- name: migration_versions_by_line
+SELECT version FROM /* SCHEMA */river_migration WHERE line = 'main' ORDER BY version
+
+-- name: migration_versions_without_line
+SELECT version FROM /* SCHEMA */river_migration ORDER BY version
+
+-- name: migration_insert_by_line
+INSERT INTO /* SCHEMA */river_migration (line, version) VALUES ('main', $1::bigint)
+
+-- name: migration_insert_without_line
+INSERT INTO /* SCHEMA */river_migration (version) VALUES ($1::bigint)
+
+-- name: migration_delete_by_line
+DELETE FROM /* SCHEMA */river_migration WHERE line = 'main' AND version = $1::bigint
+
+-- name: migration_delete_without_line
+DELETE FROM /* SCHEMA */river_migration WHERE version = $1::bigint
+
+-- name: migration_lock
+SELECT pg_advisory_xact_lock(hashtextextended('riverengine migration ' || coalesce($1::text, current_schema()), 0))

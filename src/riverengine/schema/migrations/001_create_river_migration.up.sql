@@ -1,0 +1,7 @@
+CREATE TABLE /* SCHEMA */river_migration (
+    id bigserial PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    version bigint NOT NULL,
+    CONSTRAINT version CHECK (version >= 1)
+);
+CREATE UNIQUE INDEX ON /* SCHEMA */river_migration (version);

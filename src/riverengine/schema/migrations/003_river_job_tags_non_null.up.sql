@@ -1,0 +1,4 @@
+UPDATE /* SCHEMA */river_job SET tags = '{}' WHERE tags IS NULL;
+ALTER TABLE /* SCHEMA */river_job
+    ALTER COLUMN tags SET DEFAULT '{}',
+    ALTER COLUMN tags SET NOT NULL;

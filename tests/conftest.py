@@ -1,0 +1,120 @@
+"""One PostgreSQL server per run; databases cloned from a migrated template."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from riverengine.embedded import EmbeddedPostgres, start_postgres
+from riverengine.schema.migrator import Migrator
+
+_SERVER_URL = "RIVERJOBS_TEST_SERVER_URL"
+_numbers = itertools.count(1)
+_started: list[tuple[EmbeddedPostgres, tempfile.TemporaryDirectory[str]]] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server once, in the process that controls the run."""
+    if os.environ.get("TEST_DATABASE_URL"):
+        os.environ[_SERVER_URL] = os.environ["TEST_DATABASE_URL"]
+    elif not hasattr(config, "workerinput") and not config.option.collectonly:
+        folder = tempfile.TemporaryDirectory(prefix="riverjobs-test-")
+        Path(folder.name).chmod(0o755)
+        server = start_postgres(Path(folder.name, "data"), durable=False)
+        _started.append((server, folder))
+        os.environ[_SERVER_URL] = server.url
+
+
+def pytest_unconfigure() -> None:
+    """End the server this process started."""
+    while _started:
+        server, folder = _started.pop()
+        server.stop()
+        folder.cleanup()
+
+
+def with_database(url: str, name: str) -> str:
+    """The DSN of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def server_url() -> str:
+    """DSN of a database from which others may be created."""
+    return os.environ[_SERVER_URL]
+
+
+def _database_name() -> str:
+    return f"riverjobs_test_{os.getpid()}_{next(_numbers)}"
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def empty_database(server_url: str) -> AsyncIterator[str]:
+    """DSN of a new, empty database, dropped afterwards."""
+    name = _database_name()
+    await _execute(server_url, f"CREATE DATABASE {name}")
+    yield with_database(server_url, name)
+    await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+async def _migrated_database(server_url: str) -> AsyncIterator[str]:
+    name = _database_name()
+    await _execute(server_url, f"CREATE DATABASE {name}")
+    url = with_database(server_url, name)
+    connection = await asyncpg.connect(url)
+    try:
+        await Migrator(connection).migrate_up()
+    finally:
+        await connection.close()
+    yield url
+    await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database_url(_migrated_database: str) -> AsyncIterator[str]:
+    """DSN of a database at River's newest version, its tables emptied after the test."""
+    yield _migrated_database
+    await _execute(
+        _migrated_database,
+        "DELETE FROM river_job; DELETE FROM river_queue; DELETE FROM river_leader;"
+        "DELETE FROM river_notification",
+    )
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on ``database_url``."""
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=20) as pool:
+        yield pool
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_tasks() -> Iterator[None]:
+    yield
+    try:
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        return
+    leaked = [
+        task.get_name()
+        for task in asyncio.all_tasks(loop)
+        if task.get_name().startswith("riverengine:") and not task.done()
+    ]
+    assert leaked == []
