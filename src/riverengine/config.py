@@ -67,7 +67,7 @@ class Config:
 
     @property
     def effective_rescue_after(self) -> timedelta:
-        """``rescue_stuck_jobs_after``; unset: an hour, counted from the end of a set job timeout."""
+        """``rescue_stuck_jobs_after``; unset: an hour, from the end of a set job timeout."""
         if self.rescue_stuck_jobs_after is not None:
             return self.rescue_stuck_jobs_after
         if self.job_timeout > timedelta(0) and self.job_timeout != timedelta(minutes=1):

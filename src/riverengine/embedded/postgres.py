@@ -1,7 +1,7 @@
 """Starts a private PostgreSQL server from the binaries a package brings.
 
-As root the server runs as ``postgres`` or ``nobody``, since PostgreSQL refuses root; no account is made and
-no folder's rights are changed.
+As root the server runs as ``postgres`` or ``nobody``, since PostgreSQL refuses root; no account is
+made and no folder's rights are changed.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def _account() -> dict[str, object]:
 
 
 def _run(command: list[str], account: Mapping[str, object]) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command, cwd="/", capture_output=True, check=False, **account)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, cwd="/", capture_output=True, check=False, **account)  # type:
+    ignore[call-overload,no-any-return]
 
 
 def _runs(binaries: Path, account: Mapping[str, object]) -> bool:
