@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -93,7 +92,7 @@ def start_postgres(data_dir: Path, *, durable: bool, keep: bool = False) -> Embe
         return _start(binaries, data_dir, account, durable=durable, keep=keep)
 
 
-def find_binaries(account: Mapping[str, object]) -> Path:
+def find_binaries(account: Account) -> Path:
     """The folder of PostgreSQL's programs: RIVERENGINE_PG_BIN, the installed package, or PATH."""
     candidates: list[Path] = []
     if named := os.environ.get("RIVERENGINE_PG_BIN"):
@@ -118,22 +117,38 @@ def find_binaries(account: Mapping[str, object]) -> Path:
     )
 
 
-def _account() -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom the server runs as; all None for the caller."""
+
+    user: int | None = None
+    group: int | None = None
+    extra_groups: list[int] | None = None
+
+
+def _account() -> Account:
     if os.geteuid() != 0:
-        return {}
+        return Account()
     for name in ("postgres", "nobody"):
         with suppress(KeyError):
             user = pwd.getpwnam(name)
-            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            return Account(user.pw_uid, user.pw_gid, [])
     raise EmbeddedPostgresError("PostgreSQL refuses to run as root; create an account 'postgres'")
 
 
-def _run(command: list[str], account: Mapping[str, object]) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command, cwd="/", capture_output=True, check=False, **account)  # type:
-    ignore[call-overload,no-any-return]
+def _run(command: list[str], account: Account) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command,
+        cwd="/",
+        capture_output=True,
+        check=False,
+        user=account.user,
+        group=account.group,
+        extra_groups=account.extra_groups,
+    )
 
 
-def _runs(binaries: Path, account: Mapping[str, object]) -> bool:
+def _runs(binaries: Path, account: Account) -> bool:
     try:
         return _run([str(binaries / "postgres"), "--version"], account).returncode == 0
     except OSError:
@@ -162,21 +177,21 @@ def _copy(binaries: Path) -> Path | None:
     return target / package.name / "pginstall" / "bin"
 
 
-def _reachable(data_dir: Path, account: Mapping[str, object]) -> Path:
+def _reachable(data_dir: Path, account: Account) -> Path:
     """The folder itself, or a stand-in named by its hash when the account cannot enter it."""
     data_dir.parent.mkdir(parents=True, exist_ok=True)
-    if not account or _run(["test", "-x", str(data_dir.parent)], account).returncode == 0:
+    if account.user is None or _run(["test", "-x", str(data_dir.parent)], account).returncode == 0:
         return data_dir
     key = sha256(str(data_dir).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir(), f"riverengine-data-{key}")
 
 
-def _initdb(binaries: Path, data_dir: Path, account: Mapping[str, object]) -> None:
+def _initdb(binaries: Path, data_dir: Path, account: Account) -> None:
     # A folder of its own, renamed when complete: a killed initdb leaves no half cluster behind.
     fresh = data_dir.with_name(f"{data_dir.name}.init{os.getpid()}")
     fresh.mkdir(mode=0o700)
-    if account:
-        os.chown(fresh, account["user"], account["group"])  # type: ignore[arg-type]
+    if account.user is not None and account.group is not None:
+        os.chown(fresh, account.user, account.group)
     made = _run(
         [
             *(str(binaries / "initdb"), "-D", str(fresh), "-U", "postgres", "-A", "trust"),
@@ -214,7 +229,7 @@ def _running(data_dir: Path) -> EmbeddedPostgres | None:
 
 
 def _start(
-    binaries: Path, data_dir: Path, account: Mapping[str, object], *, durable: bool, keep: bool
+    binaries: Path, data_dir: Path, account: Account, *, durable: bool, keep: bool
 ) -> EmbeddedPostgres:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -232,7 +247,7 @@ def _start(
     flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     log_path = data_dir.parent / f"{data_dir.name}.log"
     with log_path.open("ab") as log:
-        process = subprocess.Popen(  # type: ignore[call-overload]
+        process = subprocess.Popen(
             [str(binaries / "postgres"), "-D", str(data_dir), *flags],
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -240,7 +255,9 @@ def _start(
             stderr=log,
             start_new_session=True,
             preexec_fn=None if keep else _die_with_parent,
-            **account,
+            user=account.user,
+            group=account.group,
+            extra_groups=account.extra_groups,
         )
     deadline = time.monotonic() + _READY_WITHIN
     while time.monotonic() < deadline:

@@ -95,7 +95,7 @@ def _decode_dataclass(target: type, value: Json, path: str) -> object:
 
 
 def _decode(hint: Json, value: Json, path: str) -> object:
-    origin = typing.get_origin(hint)
+    origin: Json = typing.get_origin(hint)
     if hint is typing.Any or hint is object:
         return value
     if origin in (typing.Union, UnionType):

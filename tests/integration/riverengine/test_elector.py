@@ -83,7 +83,7 @@ def build(pool: asyncpg.Pool, client_id: str, **options: object) -> Elector:
         elector.signal_resigned,
         elector.signal_error,
     ):
-        signal.arm()  # type: ignore[attr-defined]
+        signal.arm()
     return elector
 
 

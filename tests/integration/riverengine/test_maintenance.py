@@ -11,7 +11,6 @@ from typing import ClassVar
 
 import asyncpg
 import pytest
-from riverengine.work.registry import Workers
 
 from riverengine.config import FOREVER, Config
 from riverengine.run.clock import SystemClock
@@ -21,6 +20,7 @@ from riverengine.run.maintenance.queue_cleaner import QueueCleaner
 from riverengine.run.maintenance.reindexer import INDEX_NAMES, Reindexer, next_midnight
 from riverengine.run.maintenance.rescuer import ERROR_TEXT, JobRescuer
 from riverengine.run.maintenance.scheduler import JobScheduler
+from riverengine.work.registry import Workers
 from riverengine.work.worker import NO_TIMEOUT, Job, Worker
 from tests.integration.riverengine.job_rows import insert_job, job, states
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import asyncpg
 import pytest
-from riverengine.insert.plan import InsertPlan
 
 from riverengine.config import Config
 from riverengine.insert.options import InsertOpts
+from riverengine.insert.plan import InsertPlan
 from riverengine.run.clock import SystemClock
 from riverengine.run.elector import Elector
 from riverengine.run.maintenance.cron import parse_cron

@@ -140,7 +140,7 @@ class JobRescuer(IntervalService):
             )
             return _Retry(self._unknown_kind_policy.next_retry(row, now))
         try:
-            args = decode_args(registered.args_type, row.encoded_args, kind=row.kind)
+            args: object = decode_args(registered.args_type, row.encoded_args, kind=row.kind)
         except ArgsDecodeError:
             self.logger.warning("the args of stuck job %d do not decode; it is retried", row.id)
             return _Retry(self._policy_retry(row, now))

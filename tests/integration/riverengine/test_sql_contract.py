@@ -1,0 +1,44 @@
+"""Every named statement of the engine is valid on a migrated database, and used."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import riverengine.queries
+from riverengine.queries.statement import Statement, load_statements
+
+PACKAGE = "riverengine.queries.sql"
+STATEMENTS = [
+    found
+    for entry in sorted(resources.files(PACKAGE).iterdir(), key=lambda entry: entry.name)
+    if entry.name.endswith(".sql")
+    for found in load_statements(PACKAGE, entry.name).values()
+]
+
+
+@pytest.mark.parametrize("named", STATEMENTS, ids=lambda named: named.name)
+@pytest.mark.parametrize("schema", [None, "public"])
+async def test_statement_can_be_prepared(
+    named: Statement, schema: str | None, pool: asyncpg.Pool
+) -> None:
+    async with pool.acquire() as connection:
+        prepared = await connection.prepare(named.sql(schema))
+    numbers = {int(number) for number in re.findall(r"\$(\d+)", named.text)}
+    assert len(prepared.get_parameters()) == max(numbers, default=0)
+    assert numbers == set(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("named", STATEMENTS, ids=lambda named: named.name)
+def test_statement_is_used(named: Statement) -> None:
+    folder = Path(next(iter(riverengine.queries.__path__)))
+    code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    assert f'"{named.name}"' in code
+
+
+def test_there_are_statements() -> None:
+    assert len(STATEMENTS) > 20
