@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup demo test check interop fault coverage format clean
+.PHONY: help setup test check interop coverage format clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,17 +24,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP) ## create the virtual environment
 
-demo: $(STAMP) ## run both workflows through real workers on an embedded PostgreSQL
-	@$(BIN)/v1consortium demo $(ARGS)
-
 test: $(STAMP) ## run the tests on an embedded PostgreSQL (or TEST_DATABASE_URL); ARGS="tests/unit -k cron"
 	@$(BIN)/python -m pytest -m "not interop" $(ARGS)
 
 interop: $(STAMP) ## run the tests against Go River (needs the Go toolchain)
 	@$(BIN)/python -m pytest -m interop tests/interop $(ARGS)
-
-fault: $(STAMP) ## run the tests that kill processes and cut connections
-	@$(BIN)/python -m pytest -m fault tests $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts, SQL contract
 	@$(BIN)/ruff format --check src tests
@@ -51,4 +45,4 @@ format: $(STAMP) ## format and fix what can be fixed by machine
 	@$(BIN)/ruff check --fix src tests
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) .cache .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage

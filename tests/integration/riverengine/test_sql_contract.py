@@ -28,8 +28,9 @@ async def test_statement_can_be_prepared(
 ) -> None:
     async with pool.acquire() as connection:
         prepared = await connection.prepare(named.sql(schema))
+        parameters = prepared.get_parameters()
     numbers = {int(number) for number in re.findall(r"\$(\d+)", named.text)}
-    assert len(prepared.get_parameters()) == max(numbers, default=0)
+    assert len(parameters) == max(numbers, default=0)
     assert numbers == set(range(1, len(numbers) + 1))
 
 
