@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -106,15 +106,7 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture(autouse=True)
-def _no_leaked_tasks() -> Iterator[None]:
+async def _no_leaked_tasks() -> AsyncIterator[None]:
     yield
-    try:
-        loop = asyncio.get_event_loop_policy().get_event_loop()
-    except RuntimeError:
-        return
-    leaked = [
-        task.get_name()
-        for task in asyncio.all_tasks(loop)
-        if task.get_name().startswith("riverengine:") and not task.done()
-    ]
-    assert leaked == []
+    names = [task.get_name() for task in asyncio.all_tasks()]
+    assert [name for name in names if name.startswith("riverengine:")] == []
