@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from riverengine.queries.statement import Executor, quote_schema, statement
+from riverengine.queries.statement import Executor, statement
 
 _TABLE_EXISTS = statement("migration.sql", "migration_table_exists")
 _LINE_EXISTS = statement("migration.sql", "migration_line_exists")
@@ -21,8 +21,7 @@ async def _has_line(db: Executor, schema: str | None) -> bool:
 
 async def migration_versions(db: Executor, *, schema: str | None) -> list[int]:
     """Applied versions of the main line, oldest first; empty without the table."""
-    table = f"{quote_schema(schema)}river_migration"
-    if not await db.fetchval(_TABLE_EXISTS.sql(schema), table):
+    if not await db.fetchval(_TABLE_EXISTS.sql(schema), schema):
         return []
     by_line = await _has_line(db, schema)
     rows = await db.fetch((_VERSIONS_BY_LINE if by_line else _VERSIONS_WITHOUT_LINE).sql(schema))

@@ -1,5 +1,11 @@
 -- name: migration_table_exists
-SELECT to_regclass($1::text) IS NOT NULL
+-- Read from the catalogue, since to_regclass may answer from a cache older than our lock.
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_class AS class
+    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    WHERE class.relname = 'river_migration'
+        AND namespace.nspname = coalesce($1::text, current_schema())
+)
 
 -- name: migration_line_exists
 SELECT EXISTS (
