@@ -1,0 +1,39 @@
+"""What every part of the client's interface works with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from riverengine.config import Config
+from riverengine.run.clock import Clock
+
+
+class ClientCore:
+    """A pool, the settings, and the rule for transactions."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, config: Config, *, clock: Clock, logger: logging.Logger
+    ) -> None:
+        self.pool = pool
+        self.config = config
+        self.clock = clock
+        self.logger = logger
+
+    @asynccontextmanager
+    async def transaction(
+        self, tx: asyncpg.Connection | None = None
+    ) -> AsyncIterator[asyncpg.Connection]:
+        """A connection inside a transaction.
+
+        tx: the caller's, used as it is, without a savepoint: an error aborts the caller's
+        transaction. None opens one, committed when the block ends well.
+        """
+        if tx is not None:
+            yield tx
+            return
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
