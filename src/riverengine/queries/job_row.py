@@ -49,6 +49,30 @@ def _states(bits: str) -> frozenset[JobState]:
     return frozenset(state for state, bit in zip(_STATES_BY_BIT, digits, strict=True) if bit == "1")
 
 
+def undecodable_job_row(record: Record) -> JobRow:
+    """What is surely readable of a record that does not decode, enough to fail its attempt."""
+    return JobRow(
+        id=JobId(record["id"]),
+        state=JobState.RUNNING,
+        attempt=max(record["attempt"], 0),
+        max_attempts=max(record["max_attempts"], 0),
+        attempted_at=record["attempted_at"],
+        created_at=_ZERO_TIME,
+        finalized_at=None,
+        scheduled_at=record["attempted_at"],
+        priority=1,
+        encoded_args="{}",
+        attempted_by=(),
+        errors=(),
+        kind=record["kind"],
+        metadata_json="{}",
+        queue=record["queue"],
+        tags=(),
+        unique_key=None,
+        unique_states=None,
+    )
+
+
 def attempt_error(text: str) -> AttemptError:
     """One element of ``errors``: unknown keys are ignored, odd values read as River reads them."""
     try:

@@ -53,4 +53,6 @@ def resume_payload(queue: str) -> str:
 
 def metadata_changed_payload(queue: str, metadata_json: str) -> str:
     """Tells that a queue's metadata was replaced; ``metadata_json`` is the caller's own text."""
-    return f'{{"action":"metadata_changed","metadata":{metadata_json},"queue":{encode_json(queue)}}}'
+    return (
+        f'{{"action":"metadata_changed","metadata":{metadata_json},"queue":{encode_json(queue)}}}'
+    )

@@ -8,6 +8,7 @@
     │   ├── UniqueOptsError
     │   └── ArgsEncodeError                 args hold a value JSON or PostgreSQL cannot store
     ├── ArgsDecodeError (ValueError)        stored args do not fit the worker's args type
+    ├── JobRowDecodeError                   a claimed row could not be read
     ├── UnknownJobKindError (LookupError)   no worker registered for a kind
     ├── NotFoundError (LookupError)
     │   ├── JobNotFoundError
@@ -66,6 +67,13 @@ class ArgsDecodeError(RiverError, ValueError):
         super().__init__(f"args of job kind {kind!r} could not be decoded: {reason}")
         self.kind = kind
         self.reason = reason
+
+
+class JobRowDecodeError(RiverError):
+    """A claimed row could not be read; its attempt fails without reaching a worker."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(f"job row couldn't be decoded: {type(reason).__name__}")
 
 
 class UnknownJobKindError(RiverError, LookupError):

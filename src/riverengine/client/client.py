@@ -1,0 +1,360 @@
+"""The client's life: start, work, stop.
+
+Source: client.go at v0.51.1, Start and Stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import asyncpg
+
+from riverengine.client.finish import FinishApi
+from riverengine.client.insert import InsertApi
+from riverengine.config import Config, QueueConfig
+from riverengine.insert.plan import validate_queue_name
+from riverengine.run.client_id import new_client_id
+from riverengine.run.clock import Clock, SystemClock
+from riverengine.run.completer import Completer
+from riverengine.run.connect import connect_beside
+from riverengine.run.elector import Elector, ElectorTimings
+from riverengine.run.events import DEFAULT_BUFFER, EventHub, Subscription
+from riverengine.run.executor import CancelCause, Executor
+from riverengine.run.insert_limiter import InsertLimiter
+from riverengine.run.maintenance.interval_service import MaintenanceTimings
+from riverengine.run.maintenance.maintainer import Maintainer
+from riverengine.run.maintenance.periodic import PeriodicJob, PeriodicJobBundle
+from riverengine.run.notifier import Notifier
+from riverengine.run.producer import Producer
+from riverengine.schema.migrator import check_schema
+from riverengine.types.errors import (
+    ConfigError,
+    DatabaseUnavailableError,
+    QueueAlreadyAddedError,
+    QueueNotFoundError,
+    StopTimeoutError,
+)
+from riverengine.types.event import EventKind
+from riverengine.types.job import JobRow
+from riverengine.work.registry import Workers
+
+_CONNECT_TIMEOUT = 10.0
+
+
+class Client(InsertApi, FinishApi):
+    """Inserts and administers jobs; with queues and workers, and once started, works them.
+
+    Example::
+
+        workers = Workers()
+        workers.add(EmailWorker())
+        config = Config(queues={"default": QueueConfig(max_workers=100)})
+        async with asyncpg.create_pool(url) as pool:
+            client = Client(pool, config, workers=workers)
+            await client.start()
+            await client.insert(EmailArgs(to="ann@example.com"))
+            ...
+            await client.stop()
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        config: Config | None = None,
+        *,
+        workers: Workers | None = None,
+        periodic_jobs: Sequence[PeriodicJob] = (),
+        connect: Callable[[], Awaitable[asyncpg.Connection]] | None = None,
+        logger: logging.Logger | None = None,
+        clock: Clock | None = None,
+        elector_timings: ElectorTimings | None = None,
+        maintenance_timings: MaintenanceTimings | None = None,
+    ) -> None:
+        """pool: stays the caller's to close.  connect: opens the listening connection; None for one
+        with the pool's settings.  elector_timings, maintenance_timings: River's unless given.
+
+        Raises ``ConfigError`` for settings that contradict each other.
+        """
+        clock = clock or SystemClock()
+        super().__init__(
+            pool,
+            config or Config(),
+            clock=clock,
+            logger=logger or logging.getLogger("riverengine"),
+        )
+        if self.config.leader_election_disabled and periodic_jobs:
+            raise ConfigError(
+                "periodic_jobs", "must be empty when leader_election_disabled is true"
+            )
+        self.id = self.config.id or new_client_id(clock.now())
+        self.workers = workers
+        self.periodic_jobs = PeriodicJobBundle(periodic_jobs)
+        self.stopped = asyncio.Event()
+        self.stopped.set()
+        self._connect = connect or (lambda: connect_beside(pool))
+        self._insert_limiter = InsertLimiter(self.config.fetch_cooldown, clock)
+        self._events = EventHub(self.logger)
+        self._elector_timings = elector_timings
+        self._maintenance_timings = maintenance_timings
+        self._producers: dict[str, Producer] = {}
+        self._notifier: Notifier | None = None
+        self._completer: Completer | None = None
+        self._elector: Elector | None = None
+        self._maintainer: Maintainer | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._cancelling = False
+        self._shutdown: asyncio.Task[None] | None = None
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this client runs the fleet's maintenance at the moment."""
+        return self._elector is not None and self._elector.is_leader
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the client works jobs, or still ends those it started."""
+        return not self.stopped.is_set()
+
+    @property
+    def running(self) -> int:
+        """Jobs running in this client."""
+        return sum(producer.running for producer in self._producers.values())
+
+    @property
+    def producers(self) -> Mapping[str, Producer]:
+        """The queues worked, by name."""
+        return self._producers
+
+    def subscribe(self, *kinds: EventKind, buffer: int = DEFAULT_BUFFER) -> Subscription:
+        """Receive events of these kinds (all if none is given), for the jobs this client works.
+
+        buffer: events kept for a slow subscriber; beyond it they are dropped and counted.
+        """
+        return self._events.subscribe(frozenset(kinds or EventKind), buffer)
+
+    # Start and stop
+
+    async def start(self) -> None:
+        """Work the queues; nothing happens when the client works already.
+
+        Raises ``ConfigError``, ``DatabaseUnavailableError`` or ``SchemaVersionError``; nothing runs
+        then.
+        """
+        if self.is_started:
+            return
+        if not self.config.queues or self.workers is None:
+            raise ConfigError(
+                "queues", "client queues and workers must be configured for a client to start"
+            )
+        if not len(self.workers):
+            raise ConfigError("workers", "at least one worker must be added")
+        await self._check_database()
+        self._cancelling = False
+        self.stopped.clear()
+        try:
+            await self._start_services()
+        except BaseException:
+            await self._stop_services()
+            self.stopped.set()
+            raise
+
+    async def stop(self, *, timeout: timedelta | None = None) -> None:
+        """Fetch nothing more, let running jobs end, write their outcomes, stop.
+
+        timeout: how long to wait; ``StopTimeoutError`` then tells how many jobs still run, and
+        the stop goes on.  ``Config.soft_stop_timeout`` cancels what runs longer.
+        """
+        await self._stop(timeout)
+
+    async def stop_and_cancel(self, *, timeout: timedelta | None = None) -> None:
+        """As :meth:`stop`, cancelling the running jobs; they become available again.
+
+        Plain functions in threads cannot be cancelled and are waited for.
+        """
+        self._cancelling = True
+        for producer in self._producers.values():
+            producer.cancel_all(CancelCause.STOP)
+        await self._stop(timeout)
+
+    async def add_queue(self, name: str, settings: QueueConfig) -> None:
+        """Work another queue. Raises ``QueueAlreadyAddedError``, ``InsertError`` for a bad name."""
+        validate_queue_name(name)
+        if name in self._producers:
+            raise QueueAlreadyAddedError(name)
+        if self._completer is None or not self.is_started:
+            raise ConfigError("queues", "queues are added to a started client only")
+        await self._start_producer(name, settings, self._completer)
+
+    async def remove_queue(self, name: str) -> None:
+        """Stop working a queue, once its running jobs have ended.
+
+        Raises ``QueueNotFoundError``.
+        """
+        producer = self._producers.get(name)
+        if producer is None:
+            raise QueueNotFoundError(name)
+        await producer.drain()
+        await producer.stop()
+        self._producers.pop(name, None)
+
+    # Parts
+
+    def _known_kinds(self) -> Collection[str] | None:
+        if self.workers is None or self.config.skip_unknown_job_check:
+            return None
+        return self.workers.kinds()
+
+    async def _check_database(self) -> None:
+        try:
+            async with self.pool.acquire(timeout=_CONNECT_TIMEOUT) as connection:
+                await check_schema(connection, schema=self.config.schema)
+        except (OSError, TimeoutError, asyncpg.PostgresConnectionError) as error:
+            raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
+
+    async def _start_services(self) -> None:
+        config, logger = self.config, self.logger
+        if not config.poll_only:
+            self._notifier = Notifier(self._connect, schema=config.schema, logger=logger)
+            await self._notifier.connect()
+            await self._notifier.start()
+        self._completer = Completer(
+            self.pool,
+            schema=config.schema,
+            client_id=self.id,
+            events=self._events,
+            clock=self.clock,
+            logger=logger,
+        )
+        await self._completer.start()
+        for name, settings in config.queues.items():
+            await self._start_producer(name, settings, self._completer)
+        if not config.leader_election_disabled:
+            await self._start_leadership()
+        for producer in self._producers.values():
+            await producer.started.wait()
+        if self._notifier is not None:
+            await self._notifier.started.wait()
+
+    async def _start_leadership(self) -> None:
+        self._elector = Elector(
+            self.pool,
+            schema=self.config.schema,
+            client_id=self.id,
+            notifier=self._notifier,
+            logger=self.logger,
+            clock=self.clock,
+            timings=self._elector_timings,
+        )
+        self._maintainer = Maintainer(
+            self.pool,
+            elector=self._elector,
+            config=self.config,
+            workers=self.workers,
+            periodic_jobs=self.periodic_jobs,
+            insert=self.insert_plans,
+            notify_insert=self.notify_insert,
+            connect=self._connect,
+            clock=self.clock,
+            timings=self._maintenance_timings,
+            logger=self.logger,
+        )
+        await self._maintainer.start()
+        await self._elector.start()
+
+    async def _start_producer(self, name: str, settings: QueueConfig, completer: Completer) -> None:
+        kinds = (
+            self.workers.kinds()
+            if self.config.fetch_only_known_kinds and self.workers is not None
+            else None
+        )
+        producer = Producer(
+            self.pool,
+            queue=name,
+            settings=settings,
+            config=self.config,
+            client_id=self.id,
+            kinds=kinds,
+            notifier=self._notifier,
+            completer=completer,
+            events=self._events,
+            executor_for=self._executor_for,
+            clock=self.clock,
+            logger=self.logger,
+        )
+        await producer.register()
+        self._producers[name] = producer
+        await producer.start()
+
+    def _executor_for(
+        self, row: JobRow, decode_error: Exception | None, on_stuck: Callable[[Executor], None]
+    ) -> Executor:
+        assert self.workers is not None
+        executor = Executor(
+            row,
+            decode_error=decode_error,
+            config=self.config,
+            workers=self.workers,
+            client=self,
+            clock=self.clock,
+            logger=self.logger,
+            threads=self._thread_pool,
+            on_stuck=on_stuck,
+        )
+        if self._cancelling:
+            executor.cancel(CancelCause.STOP)
+        return executor
+
+    def _thread_pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            places = sum(producer.max_workers for producer in self._producers.values())
+            self._threads = ThreadPoolExecutor(
+                max_workers=max(places, 1), thread_name_prefix="riverengine"
+            )
+        return self._threads
+
+    async def _stop(self, timeout: timedelta | None) -> None:
+        if not self.is_started:
+            return
+        if self._shutdown is None:
+            self._shutdown = asyncio.create_task(self._shut_down(), name="riverengine:shutdown")
+        shutdown = self._shutdown
+        await asyncio.wait({shutdown}, timeout=timeout.total_seconds() if timeout else None)
+        if not shutdown.done():
+            raise StopTimeoutError(self.running)
+        shutdown.result()
+
+    async def _shut_down(self) -> None:
+        soft = self.config.soft_stop_timeout
+        drains = asyncio.gather(*(producer.drain() for producer in self._producers.values()))
+        try:
+            async with asyncio.timeout(soft.total_seconds() if soft is not None else None):
+                await asyncio.shield(drains)
+        except TimeoutError:
+            self._cancelling = True
+            for producer in self._producers.values():
+                producer.cancel_all(CancelCause.STOP)
+            await drains
+        if self._completer is not None:
+            await self._completer.drain()
+        await self._stop_services()
+        self._events.close_all()
+        self._shutdown = None
+        self.stopped.set()
+
+    async def _stop_services(self) -> None:
+        for producer in self._producers.values():
+            await producer.stop()
+        self._producers.clear()
+        # The maintainer ends its services while the term is still held; then the elector resigns.
+        services = (self._maintainer, self._elector, self._notifier, self._completer)
+        self._maintainer = self._elector = self._notifier = self._completer = None
+        for service in services:
+            if service is not None:
+                await service.stop()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None

@@ -1,0 +1,143 @@
+"""Inserting jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import asyncpg
+
+from riverengine.client.core import ClientCore
+from riverengine.insert.options import InsertOpts
+from riverengine.insert.plan import InsertPlan, plan_insert
+from riverengine.queries.job_insert import job_insert_many, job_insert_many_fast
+from riverengine.queries.notification import TOPIC_INSERT, insert_payload, notify_many
+from riverengine.queries.statement import Executor
+from riverengine.run.insert_limiter import InsertLimiter
+from riverengine.types.errors import InsertError
+from riverengine.types.job import JobRow, JobState
+from riverengine.work.middleware import InsertNext, JobInsertMiddleware
+
+
+@dataclass(frozen=True, slots=True)
+class InsertManyParams:
+    """One job of a batch whose options differ from its args type's."""
+
+    args: object
+    opts: InsertOpts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InsertResult:
+    """An inserted job; or, when skipped as a duplicate, the job that holds the unique key."""
+
+    job: JobRow
+    unique_skipped_as_duplicate: bool
+
+
+class InsertApi(ClientCore):
+    """The part of the client that inserts jobs."""
+
+    _insert_limiter: InsertLimiter
+
+    async def insert(
+        self, args: object, opts: InsertOpts | None = None, *, tx: asyncpg.Connection | None = None
+    ) -> InsertResult:
+        """Insert one job.
+
+        tx: the caller's transaction, in which the job appears and is announced on commit; None for
+        one of its own.  Raises ``InsertError`` or ``UnknownJobKindError`` before any SQL.
+        """
+        return (await self.insert_many([InsertManyParams(args, opts)], tx=tx))[0]
+
+    async def insert_many(
+        self,
+        jobs: Sequence[object | InsertManyParams],
+        *,
+        tx: asyncpg.Connection | None = None,
+    ) -> list[InsertResult]:
+        """Insert jobs by one statement: all or none, results in the order given.
+
+        jobs: args, or args with options.  tx: as for :meth:`insert`.  Two jobs of the batch with
+        the same unique key raise ``asyncpg.CardinalityViolationError``.
+        """
+        plans = self._plan(jobs)
+        async with self.transaction(tx) as connection:
+            return await self.insert_plans(connection, plans)
+
+    async def insert_many_fast(
+        self,
+        jobs: Sequence[object | InsertManyParams],
+        *,
+        tx: asyncpg.Connection | None = None,
+    ) -> int:
+        """Insert jobs by COPY, faster for thousands, and return their number.
+
+        A unique key that is held raises ``asyncpg.UniqueViolationError``: nothing is inserted.
+        Insert middleware does not run.
+        """
+        plans = self._plan(jobs)
+        async with self.transaction(tx) as connection:
+            number = await job_insert_many_fast(
+                connection, schema=self.config.schema, plans=plans, now=self.clock.now()
+            )
+            await self._announce(connection, plans)
+        return number
+
+    async def insert_plans(
+        self, connection: asyncpg.Connection, plans: Sequence[InsertPlan]
+    ) -> list[InsertResult]:
+        """Insert planned rows in the connection's transaction, with middleware and announcement."""
+
+        async def innermost(planned: Sequence[InsertPlan]) -> Sequence[object]:
+            rows = await job_insert_many(
+                connection, schema=self.config.schema, plans=planned, now=self.clock.now()
+            )
+            await self._announce(connection, planned)
+            return [InsertResult(row, duplicate) for row, duplicate in rows]
+
+        wrapped: InsertNext = innermost
+        for middleware in reversed(self.config.insert_middleware):
+            wrapped = _around(middleware, wrapped)
+        return cast("list[InsertResult]", list(await wrapped(plans)))
+
+    async def notify_insert(self, db: Executor, queues: Sequence[str]) -> None:
+        """Announce new jobs to the queues' producers, in the connection's transaction."""
+        payloads = [insert_payload(queue) for queue in self._insert_limiter.allowed(queues)]
+        await notify_many(db, schema=self.config.schema, topic=TOPIC_INSERT, payloads=payloads)
+
+    def _known_kinds(self) -> Collection[str] | None:
+        """Kinds that may be inserted; None for all."""
+        return None
+
+    def _plan(self, jobs: Sequence[object | InsertManyParams]) -> list[InsertPlan]:
+        if not jobs:
+            raise InsertError("no jobs to insert")
+        known, now = self._known_kinds(), self.clock.now()
+        plans = []
+        for job in jobs:
+            params = job if isinstance(job, InsertManyParams) else InsertManyParams(job)
+            plans.append(
+                plan_insert(
+                    params.args,
+                    params.opts,
+                    now=now,
+                    max_attempts=self.config.max_attempts,
+                    max_args_bytes=self.config.max_args_bytes,
+                    known_kinds=known,
+                )
+            )
+        return plans
+
+    async def _announce(self, db: Executor, plans: Sequence[InsertPlan]) -> None:
+        await self.notify_insert(
+            db, [plan.queue for plan in plans if plan.state is JobState.AVAILABLE]
+        )
+
+
+def _around(middleware: JobInsertMiddleware, next_: InsertNext) -> InsertNext:
+    async def call(plans: Sequence[InsertPlan]) -> Sequence[object]:
+        return await middleware.insert_many(plans, next_)
+
+    return call

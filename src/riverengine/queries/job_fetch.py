@@ -1,0 +1,47 @@
+"""Statements that claim jobs and look after the claimed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from riverengine.queries.statement import Executor, Record, statement
+from riverengine.types.job import JobId
+
+_FILE = "job_fetch.sql"
+_GET_AVAILABLE = statement(_FILE, "job_get_available")
+_GET_CANCEL_REQUESTED = statement(_FILE, "job_get_cancel_requested")
+
+
+async def job_get_available(
+    db: Executor,
+    *,
+    schema: str | None,
+    queue: str,
+    kinds: Sequence[str] | None,
+    limit: int,
+    client_id: str,
+    timeout: float,
+) -> Sequence[Record]:
+    """Claim up to ``limit`` due jobs of a queue: they are running when this returns.
+
+    kinds: None for all.  Returns records, not rows: a record that cannot be decoded has been
+    claimed all the same and must get an execution.  The order is that of the claims' update, so
+    the caller sorts.  Source: riverpgxv5 JobGetAvailable at v0.51.1; the clock is the database's.
+    """
+    records: Sequence[Record] = await db.fetch(
+        _GET_AVAILABLE.sql(schema),
+        queue,
+        None if kinds is None else list(kinds),
+        limit,
+        client_id,
+        timeout=timeout,
+    )
+    return records
+
+
+async def job_get_cancel_requested(
+    db: Executor, *, schema: str | None, ids: Sequence[int], timeout: float
+) -> list[JobId]:
+    """Those of the running jobs ``ids`` that somebody asked to cancel."""
+    records = await db.fetch(_GET_CANCEL_REQUESTED.sql(schema), list(ids), timeout=timeout)
+    return [JobId(record["id"]) for record in records]

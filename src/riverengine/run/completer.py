@@ -1,0 +1,245 @@
+"""Writes outcomes to the database in batches.
+
+Source: internal/jobcompleter/job_completer.go at v0.51.1 for what is retried and when. An outcome
+is kept until it is written or the client stops; a row that the database refuses never holds up the
+others of its batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+
+from riverengine.queries.job_finish import Claim, job_complete_plain, job_finish_many
+from riverengine.run.clock import Clock
+from riverengine.run.events import EventHub
+from riverengine.run.service import Service, backoff
+from riverengine.run.test_signal import TestSignal
+from riverengine.types.event import Event, JobStats
+from riverengine.types.job import JobRow, JobState
+from riverengine.work.outcome import JobFinish, event_of
+
+MAX_BATCH = 5_000
+"""Outcomes written by one statement."""
+
+MAX_PENDING = 10_000
+"""Outcomes waiting; above it workers wait before they take another job."""
+
+_TIMEOUT = 10.0
+_GATHER = 0.005
+
+_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+"""Errors of a row: trying again cannot help."""
+
+
+_Write = Callable[[asyncpg.Connection, "list[Completion]"], Awaitable["list[Completion]"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The outcome of one attempt.
+
+    row: as claimed.  queue_wait, run: for the event's statistics.  ended: monotonic seconds.
+    """
+
+    row: JobRow
+    claim: Claim
+    finish: JobFinish
+    queue_wait: timedelta
+    run: timedelta
+    ended: float
+
+
+class Completer(Service):
+    """Collects outcomes and writes those that came together with one statement."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        schema: str | None,
+        client_id: str,
+        events: EventHub,
+        clock: Clock,
+        logger: logging.Logger,
+        retry_scale: float = 1.0,
+    ) -> None:
+        """retry_scale: factor on the pauses after database errors."""
+        super().__init__("completer", logger)
+        self._pool = pool
+        self._schema = schema
+        self._client_id = client_id
+        self._events = events
+        self._clock = clock
+        self._retry_scale = retry_scale
+        self._pending: list[Completion] = []
+        self._writing = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.refused = 0
+        """Outcomes the database would not store; their jobs are left to the rescuer."""
+        self.errors = 0
+        """Failed writes, each tried again."""
+        self.signal_written: TestSignal[int] = TestSignal()
+
+    def add(self, completion: Completion) -> None:
+        """Take over an outcome; it is written within moments."""
+        self._pending.append(completion)
+        self._idle.clear()
+        self._arrived.set()
+        if len(self._pending) >= MAX_PENDING:
+            self._room.clear()
+
+    async def wait_for_room(self) -> None:
+        """Return at once, or when a full completer has written enough."""
+        await self._room.wait()
+
+    @property
+    def pending(self) -> int:
+        """Outcomes not yet written."""
+        return len(self._pending) + self._writing
+
+    async def drain(self) -> None:
+        """Return when every outcome handed over is written or refused."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        self.started.set()
+        last = 0.0
+        while True:
+            await self._arrived.wait()
+            # A burst is gathered; a single outcome after a quiet while goes out at once.
+            if len(self._pending) < MAX_BATCH and self._clock.monotonic() - last < _GATHER:
+                await asyncio.sleep(_GATHER)
+            await self._flush()
+            last = self._clock.monotonic()
+
+    async def _flush(self) -> None:
+        batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+        self._writing = len(batch)
+        if not self._pending:
+            self._arrived.clear()
+        unwritten = batch
+        try:
+            plain = [each for each in batch if each.finish.is_plain_completion]
+            unwritten = await self._insist(plain, self._complete_plain)
+            unwritten += [each for each in batch if not each.finish.is_plain_completion]
+            unwritten = await self._insist(unwritten, self._finish_many)
+        finally:
+            if unwritten:
+                self._pending = unwritten + self._pending
+                self._arrived.set()
+            self._writing = 0
+            if len(self._pending) < MAX_PENDING // 2:
+                self._room.set()
+            if not self._pending:
+                self._idle.set()
+        self.signal_written.fire(len(batch))
+
+    async def _insist(self, batch: list[Completion], write: _Write) -> list[Completion]:
+        """Write a batch, after errors of the database again; returns what ``write`` left over."""
+        failures = 0
+        while batch:
+            try:
+                async with self._pool.acquire(timeout=_TIMEOUT) as connection:
+                    return await write(connection, batch)
+            except _REFUSED as error:
+                if len(batch) == 1:
+                    self._refuse(batch[0], error)
+                    return []
+                middle = len(batch) // 2
+                first = await self._insist(batch[:middle], write)
+                return first + await self._insist(batch[middle:], write)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                failures += 1
+                self.errors += 1
+                pause = self._retry_scale * backoff(failures, max_exponent=2).total_seconds()
+                self.logger.warning(
+                    "writing %d outcome(s) failed (%s); tried again in %.1f s",
+                    *(len(batch), type(error).__name__, pause),
+                )
+                await asyncio.sleep(pause)
+        return []
+
+    async def _complete_plain(
+        self, connection: asyncpg.Connection, batch: list[Completion]
+    ) -> list[Completion]:
+        stored = await job_complete_plain(
+            connection,
+            schema=self._schema,
+            client_id=self._client_id,
+            claims=[each.claim for each in batch],
+            finalized_at=[each.finish.finalized_at or self._clock.now() for each in batch],
+            timeout=_TIMEOUT,
+        )
+        if self._events.is_listened_to:
+            for each in batch:
+                if each.row.id in stored:
+                    self._publish(each, _completed(each, stored[each.row.id]))
+        return [each for each in batch if each.row.id not in stored]
+
+    async def _finish_many(
+        self, connection: asyncpg.Connection, batch: list[Completion]
+    ) -> list[Completion]:
+        rows = await job_finish_many(
+            connection,
+            schema=self._schema,
+            client_id=self._client_id,
+            claims=[each.claim for each in batch],
+            finishes=[each.finish for each in batch],
+            timeout=_TIMEOUT,
+        )
+        for each in batch:
+            self._report(each, rows.get(each.row.id))
+        return []
+
+    def _report(self, completion: Completion, found: tuple[JobRow, bool] | None) -> None:
+        claim = completion.claim
+        if found is None:
+            self.logger.info("job %d was deleted while it ran", claim.id)
+            return
+        row, finished = found
+        if not finished and (row.attempt > claim.attempt or row.state is JobState.RUNNING):
+            self.logger.warning(
+                "attempt %d of job %d no longer owns the job; its outcome is dropped",
+                *(claim.attempt, claim.id),
+            )
+            return
+        self._publish(completion, row)
+
+    def _publish(self, completion: Completion, row: JobRow) -> None:
+        kind = event_of(row.state, completion.finish)
+        if kind is None or not self._events.is_listened_to:
+            return
+        stats = JobStats(
+            complete=timedelta(seconds=self._clock.monotonic() - completion.ended),
+            queue_wait=completion.queue_wait,
+            run=completion.run,
+        )
+        self._events.publish(Event(kind=kind, job=row, stats=stats))
+
+    def _refuse(self, completion: Completion, error: Exception) -> None:
+        self.refused += 1
+        self.logger.error(
+            "the database refuses the outcome of job %d (%s); the job is left to the rescuer",
+            *(completion.row.id, type(error).__name__),
+        )
+
+
+def _completed(completion: Completion, metadata_json: str) -> JobRow:
+    return dataclasses.replace(
+        completion.row,
+        state=JobState.COMPLETED,
+        finalized_at=completion.finish.finalized_at,
+        metadata_json=metadata_json,
+    )

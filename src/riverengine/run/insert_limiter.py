@@ -1,0 +1,35 @@
+"""Limits how often inserts are announced.
+
+Source: internal/notifylimiter/limiter.go at v0.51.1: a suppressed announcement is lost, since the
+producers that got the one before fetch again after their cooldown anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from riverengine.run.clock import Clock
+
+
+class InsertLimiter:
+    """Lets one announcement per queue and period through."""
+
+    def __init__(self, period: timedelta, clock: Clock) -> None:
+        self._period = period.total_seconds()
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def allowed(self, queues: Iterable[str]) -> list[str]:
+        """Those of the queues that may be announced, once each, in order.
+
+        Marks them as announced, even if the caller's transaction is rolled back later.
+        """
+        now = self._clock.monotonic()
+        through = []
+        for queue in dict.fromkeys(queues):
+            last = self._last.get(queue)
+            if last is None or now - last > self._period:
+                self._last[queue] = now
+                through.append(queue)
+        return through

@@ -1,0 +1,401 @@
+"""Fetches the jobs of one queue and keeps as many running as the queue's settings allow.
+
+Source: producer.go at v0.51.1 (protocol 5.2). One deviation, for speed: while a backlog is known,
+slots that became free are refilled without awaiting the cooldown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import asyncpg
+
+from riverengine.config import Config, QueueConfig
+from riverengine.queries.job_fetch import job_get_available, job_get_cancel_requested
+from riverengine.queries.job_finish import Claim
+from riverengine.queries.job_row import job_row_from_record, undecodable_job_row
+from riverengine.queries.notification import TOPIC_CONTROL, TOPIC_INSERT
+from riverengine.queries.queue import queue_get, queue_upsert
+from riverengine.queries.statement import Record
+from riverengine.run.clock import Clock
+from riverengine.run.completer import Completer, Completion
+from riverengine.run.events import EventHub
+from riverengine.run.executor import CancelCause, Executor
+from riverengine.run.notifier import Notifier, TopicSubscription
+from riverengine.run.service import Service
+from riverengine.run.test_signal import TestSignal
+from riverengine.types.event import Event, EventKind
+from riverengine.types.job import JobId, JobRow
+
+_TIMEOUT = 10.0
+_HEARTBEAT = timedelta(minutes=10)
+_RECHECK_LISTENING = timedelta(seconds=60)
+_RECHECK_POLLING = timedelta(seconds=2)
+_CANCEL_CHUNK = 1_000
+
+_DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+ExecutorFor = Callable[[JobRow, Exception | None, Callable[[Executor], None]], Executor]
+"""Builds the executor of a claimed row: the row, why it could not be decoded, whom to tell when
+the job is stuck."""
+
+
+class Producer(Service):
+    """One queue's fetching and running jobs."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        queue: str,
+        settings: QueueConfig,
+        config: Config,
+        client_id: str,
+        kinds: Sequence[str] | None,
+        notifier: Notifier | None,
+        completer: Completer,
+        events: EventHub,
+        executor_for: ExecutorFor,
+        clock: Clock,
+        logger: logging.Logger,
+        recheck_interval: timedelta | None = None,
+    ) -> None:
+        """kinds: fetch only these, None for all.  notifier: None to rely on polling.
+
+        recheck_interval: how often to look for missed cancellations, pauses and resumptions; None
+        for River's.
+        """
+        super().__init__(f"producer:{queue}", logger)
+        self.queue = queue
+        self._pool = pool
+        self._settings = settings
+        self._config = config
+        self._client_id = client_id
+        self._kinds = kinds
+        self._notifier = notifier
+        self._completer = completer
+        self._events = events
+        self._executor_for = executor_for
+        self._clock = clock
+        self._cooldown = (settings.fetch_cooldown or config.fetch_cooldown).total_seconds()
+        poll = settings.fetch_poll_interval or config.fetch_poll_interval
+        self._poll_interval = poll.total_seconds()
+        self._recheck = recheck_interval or (
+            _RECHECK_POLLING if notifier is None else _RECHECK_LISTENING
+        )
+        self._active: dict[JobId, Executor] = {}
+        self._stuck_slots = 0
+        self._paused = False
+        self._draining = False
+        self._fetching = False
+        self._backlog = False
+        self._requested = True
+        self._cancelled_while_fetching: set[int] = set()
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._last_fetch = float("-inf")
+        self.fetch_errors = 0
+        """Failed fetches since the start, for metrics."""
+        self.signal_fetched: TestSignal[int] = TestSignal()
+        self.signal_polled_cancels: TestSignal[int] = TestSignal()
+
+    @property
+    def running(self) -> int:
+        """Jobs whose outcome is not yet known."""
+        return len(self._active)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the queue is paused, as far as this client knows."""
+        return self._paused
+
+    @property
+    def max_workers(self) -> int:
+        """Jobs run at a time."""
+        return self._settings.max_workers
+
+    async def register(self) -> None:
+        """Write the queue's row and learn whether it is paused; errors are the caller's."""
+        row = await queue_upsert(
+            self._pool, schema=self._config.schema, name=self.queue, timeout=_TIMEOUT
+        )
+        self._paused = row.paused_at is not None
+
+    async def drain(self) -> None:
+        """Stop fetching and return when no job is running; jobs can still be cancelled."""
+        self._draining = True
+        self._wake.set()
+        await self._empty.wait()
+
+    def cancel_all(self, cause: CancelCause) -> None:
+        """Cancel every running job."""
+        for executor in list(self._active.values()):
+            executor.cancel(cause)
+
+    async def run(self) -> None:
+        """Fetch and run until cancelled."""
+        self._draining = False
+        subscriptions = self._subscribe()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, loop in (
+                    ("fetch", self._fetch_loop()),
+                    ("recheck", self._recheck_loop()),
+                    ("heartbeat", self._heartbeat_loop()),
+                ):
+                    group.create_task(loop, name=f"riverengine:{self.name}:{name}")
+                self.started.set()
+        finally:
+            for subscription in subscriptions:
+                subscription.close()
+
+    def _subscribe(self) -> list[TopicSubscription]:
+        if self._notifier is None:
+            return []
+        return [
+            self._notifier.subscribe(TOPIC_INSERT, self._on_insert),
+            self._notifier.subscribe(TOPIC_CONTROL, self._on_control),
+        ]
+
+    # Fetching
+
+    async def _fetch_loop(self) -> None:
+        poll_at = self._next_poll()
+        while True:
+            self._wake.clear()
+            now = self._clock.monotonic()
+            if now >= poll_at:
+                self._requested = True
+                poll_at = self._next_poll()
+            delay = self._fetch_delay(now)
+            if delay is not None and delay <= 0:
+                await self._fetch()
+                continue
+            until_poll = poll_at - now
+            try:
+                async with asyncio.timeout(until_poll if delay is None else min(delay, until_poll)):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _next_poll(self) -> float:
+        jitter = random.uniform(0, max(self._poll_interval / 10, 0.01))
+        return self._clock.monotonic() + self._poll_interval + jitter
+
+    def _free(self) -> int:
+        return self._settings.max_workers - len(self._active) + self._stuck_slots
+
+    def _fetch_delay(self, now: float) -> float | None:
+        """Seconds until the next fetch; None while none is wanted."""
+        free = self._free()
+        if self._draining or self._paused or not self._requested or free <= 0:
+            return None
+        if self._backlog and free * 2 >= self._settings.max_workers:
+            return 0.0
+        return max(self._last_fetch + self._cooldown - now, 0.0)
+
+    async def _fetch(self) -> None:
+        await self._completer.wait_for_room()
+        limit = self._free()
+        if self._draining or self._paused or limit <= 0:
+            return
+        self._requested = False
+        self._last_fetch = self._clock.monotonic()
+        self._fetching = True
+        self._empty.clear()
+        claim = asyncio.create_task(self._claim(limit), name=f"riverengine:{self.name}:claim")
+        try:
+            try:
+                records = await asyncio.shield(claim)
+            except asyncio.CancelledError:
+                # The rows may be claimed already: they run, or they would wait for the rescuer.
+                await asyncio.wait({claim})
+                if claim.exception() is None:
+                    self._start_jobs(claim.result())
+                raise
+            self._start_jobs(records)
+            self._backlog = len(records) >= limit
+            self._requested = self._requested or self._backlog
+            self.signal_fetched.fire(len(records))
+        except _DATABASE_ERRORS as error:
+            self.fetch_errors += 1
+            self._backlog = False
+            self.logger.warning(
+                "fetching from queue %s failed: %s", self.queue, type(error).__name__
+            )
+        finally:
+            self._fetching = False
+            self._cancelled_while_fetching.clear()
+            if not self._active:
+                self._empty.set()
+
+    async def _claim(self, limit: int) -> Sequence[Record]:
+        async with self._pool.acquire(timeout=_TIMEOUT) as connection:
+            return await job_get_available(
+                connection,
+                schema=self._config.schema,
+                queue=self.queue,
+                kinds=self._kinds,
+                limit=limit,
+                client_id=self._client_id,
+                timeout=_TIMEOUT,
+            )
+
+    def _start_jobs(self, records: Sequence[Record]) -> None:
+        for record in sorted(records, key=_fetch_order):
+            error: Exception | None = None
+            try:
+                row = job_row_from_record(record)
+            except Exception as decode_error:  # noqa: BLE001 - told by the attempt
+                # The row is claimed: it gets an execution, which fails, or it would be stuck.
+                row, error = undecodable_job_row(record), decode_error
+            executor = self._executor_for(row, error, self._on_stuck)
+            self._active[row.id] = executor
+            if row.id in self._cancelled_while_fetching:
+                executor.cancel(CancelCause.REMOTE)
+            executor.task = asyncio.create_task(
+                self._work(executor), name=f"riverengine:job:{row.kind}:{row.id}"
+            )
+
+    async def _work(self, executor: Executor) -> None:
+        row = executor.row
+        began = self._clock.monotonic()
+        try:
+            finish, started_at, ended_at = await executor.execute()
+            assert row.attempted_at is not None
+            self._completer.add(
+                Completion(
+                    row=row,
+                    claim=Claim(row.id, row.attempt, row.attempted_at),
+                    finish=finish,
+                    queue_wait=started_at - row.scheduled_at,
+                    run=ended_at - started_at,
+                    ended=self._clock.monotonic(),
+                )
+            )
+        except Exception:
+            self.logger.exception(
+                "job %d ended without an outcome after %.1f s; it is left to the rescuer",
+                *(row.id, self._clock.monotonic() - began),
+            )
+        finally:
+            # No await follows: a cancellation that came too late must not lose the outcome.
+            if self._active.get(row.id) is executor:
+                del self._active[row.id]
+            if executor.is_stuck:
+                self._stuck_slots -= 1
+            if not self._active and not self._fetching:
+                self._empty.set()
+            if self._requested:
+                self._wake.set()
+
+    def _on_stuck(self, executor: Executor) -> None:
+        self._stuck_slots += 1
+        self._requested = True
+        self._wake.set()
+        row = executor.row
+        self.logger.error(
+            "job %d of kind %s ignores its timeout; another job takes its slot (%d stuck in %s)",
+            *(row.id, row.kind, self._stuck_slots, self.queue),
+        )
+
+    # Control
+
+    def _on_insert(self, payload: str) -> None:
+        message = self._parse(payload)
+        if message.get("queue") == self.queue:
+            self._requested = True
+            self._wake.set()
+
+    def _on_control(self, payload: str) -> None:
+        message = self._parse(payload)
+        if message.get("queue") not in (self.queue, "*"):
+            return
+        match message.get("action"):
+            case "pause":
+                self._set_paused(True)
+            case "resume":
+                self._set_paused(False)
+            case "cancel":
+                job_id = message.get("job_id")
+                if isinstance(job_id, int):
+                    self._cancel(job_id)
+
+    def _parse(self, payload: str) -> dict[str, object]:
+        try:
+            message = json.loads(payload)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            self.logger.warning("a notification that is not a JSON object was ignored")
+            return {}
+        return message
+
+    def _cancel(self, job_id: int) -> None:
+        executor = self._active.get(JobId(job_id))
+        if executor is not None:
+            executor.cancel(CancelCause.REMOTE)
+        elif self._fetching:
+            self._cancelled_while_fetching.add(job_id)
+
+    def _set_paused(self, paused: bool) -> None:
+        if paused == self._paused:
+            return
+        self._paused = paused
+        kind = EventKind.QUEUE_PAUSED if paused else EventKind.QUEUE_RESUMED
+        self._events.publish(Event(kind=kind, queue=self.queue))
+        if not paused:
+            self._requested = True
+            self._wake.set()
+
+    async def _recheck_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._recheck.total_seconds())
+            try:
+                await self._recheck_cancels()
+                row = await queue_get(self._pool, schema=self._config.schema, name=self.queue)
+                self._set_paused(row.paused_at is not None)
+            except LookupError:
+                self.logger.warning("queue %s has no row; it returns shortly", self.queue)
+            except _DATABASE_ERRORS as error:
+                self.logger.warning(
+                    "looking after queue %s failed: %s", self.queue, type(error).__name__
+                )
+
+    async def _recheck_cancels(self) -> None:
+        """Cancel the executions somebody asked to cancel while no notification arrived."""
+        snapshot = dict(self._active)
+        ids = sorted(snapshot)
+        for start in range(0, len(ids), _CANCEL_CHUNK):
+            found = await job_get_cancel_requested(
+                self._pool,
+                schema=self._config.schema,
+                ids=ids[start : start + _CANCEL_CHUNK],
+                timeout=_TIMEOUT,
+            )
+            for job_id in found:
+                snapshot[job_id].cancel(CancelCause.REMOTE)
+        self.signal_polled_cancels.fire(len(ids))
+
+    async def _heartbeat_loop(self) -> None:
+        await asyncio.sleep(random.uniform(0, 1))
+        while True:
+            await asyncio.sleep(_HEARTBEAT.total_seconds())
+            try:
+                await queue_upsert(
+                    self._pool, schema=self._config.schema, name=self.queue, timeout=_TIMEOUT
+                )
+            except _DATABASE_ERRORS as error:
+                self.logger.warning(
+                    "the heartbeat of queue %s failed: %s", self.queue, type(error).__name__
+                )
+
+
+def _fetch_order(record: Record) -> tuple[int, object, int]:
+    return (record["priority"], record["scheduled_at"], record["id"])

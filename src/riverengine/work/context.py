@@ -1,0 +1,91 @@
+"""What code running inside a job can reach: its row, its client, its metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from riverengine.types.job import JobRow, Json
+from riverengine.work.go_json import encode_json
+
+if TYPE_CHECKING:
+    from riverengine.client import Client
+
+MAX_OUTPUT_BYTES = 32 * 1024 * 1024
+"""Largest encoded output River accepts."""
+
+
+@dataclass(slots=True)
+class WorkContext:
+    """One execution as the code inside it sees it."""
+
+    row: JobRow
+    client: object
+    metadata: dict[str, Json] = field(default_factory=dict)
+    cancel_requested: bool = False
+
+
+_current: ContextVar[WorkContext] = ContextVar("riverengine_work")
+
+
+def enter_work(context: WorkContext) -> None:
+    """Make ``context`` the current task's."""
+    _current.set(context)
+
+
+def work_context() -> WorkContext:
+    """The current execution; raises ``RuntimeError`` outside of a job."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise RuntimeError("this works only inside a running job") from None
+
+
+def current_job() -> JobRow:
+    """The row of the job being worked; raises ``RuntimeError`` outside of a job."""
+    return work_context().row
+
+
+def client_from_context() -> Client:
+    """The client working the current job; raises ``RuntimeError`` outside of a job."""
+    client: Client = work_context().client  # type: ignore[assignment]
+    return client
+
+
+def cancel_requested() -> bool:
+    """Whether the current job was asked to end: by cancellation, timeout or stop.
+
+    For plain functions running in a thread, which cannot be interrupted.
+    """
+    return work_context().cancel_requested
+
+
+def record_output(value: Json) -> None:
+    """Store ``value`` with the job when the attempt ends, however it ends.
+
+    Raises ``ArgsEncodeError`` for values JSON cannot hold and ``ValueError`` above 32 MiB.
+    """
+    encoded = encode_json(value, "output")
+    size = len(encoded.encode())
+    if size > MAX_OUTPUT_BYTES:
+        raise ValueError(f"output of {size:,} bytes, but the limit is {MAX_OUTPUT_BYTES:,}")
+    # Kept as a copy: what the caller changes afterwards must not fail the attempt's last write.
+    work_context().metadata["output"] = json.loads(encoded)
+
+
+def metadata_set(key: str, value: Json) -> None:
+    """Merge a key into the job's metadata when the attempt ends.
+
+    Raises ``ValueError`` for River's own keys, ``ArgsEncodeError`` for values JSON cannot hold.
+    """
+    if key.startswith("river:"):
+        raise ValueError(f"metadata keys starting with river: are reserved: {key}")
+    work_context().metadata[key] = json.loads(encode_json(value, f"metadata.{key}"))
+
+
+def metadata_of_work() -> Mapping[str, Json]:
+    """What the current execution will merge into the job's metadata."""
+    return work_context().metadata
