@@ -7,7 +7,6 @@ slots that became free are refilled without awaiting the cooldown.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -16,29 +15,21 @@ from datetime import timedelta
 import asyncpg
 
 from riverengine.config import Config, QueueConfig
-from riverengine.queries.job_fetch import job_get_available, job_get_cancel_requested
+from riverengine.queries.job_fetch import job_get_available
 from riverengine.queries.job_finish import Claim
 from riverengine.queries.job_row import job_row_from_record, undecodable_job_row
-from riverengine.queries.notification import TOPIC_CONTROL, TOPIC_INSERT
-from riverengine.queries.queue import queue_get, queue_upsert
+from riverengine.queries.queue import queue_upsert
 from riverengine.queries.statement import Record
 from riverengine.run.clock import Clock
 from riverengine.run.completer import Completer, Completion
 from riverengine.run.events import EventHub
 from riverengine.run.executor import CancelCause, Executor
-from riverengine.run.notifier import Notifier, TopicSubscription
+from riverengine.run.notifier import Notifier
+from riverengine.run.queue_watch import DATABASE_ERRORS, TIMEOUT, QueueWatch
 from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.event import Event, EventKind
 from riverengine.types.job import JobId, JobRow
-
-_TIMEOUT = 10.0
-_HEARTBEAT = timedelta(minutes=10)
-_RECHECK_LISTENING = timedelta(seconds=60)
-_RECHECK_POLLING = timedelta(seconds=2)
-_CANCEL_CHUNK = 1_000
-
-_DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 ExecutorFor = Callable[[JobRow, Exception | None, Callable[[Executor], None]], Executor]
 """Builds the executor of a claimed row: the row, why it could not be decoded, whom to tell when
@@ -77,7 +68,6 @@ class Producer(Service):
         self._config = config
         self._client_id = client_id
         self._kinds = kinds
-        self._notifier = notifier
         self._completer = completer
         self._events = events
         self._executor_for = executor_for
@@ -85,9 +75,6 @@ class Producer(Service):
         self._cooldown = (settings.fetch_cooldown or config.fetch_cooldown).total_seconds()
         poll = settings.fetch_poll_interval or config.fetch_poll_interval
         self._poll_interval = poll.total_seconds()
-        self._recheck = recheck_interval or (
-            _RECHECK_POLLING if notifier is None else _RECHECK_LISTENING
-        )
         self._active: dict[JobId, Executor] = {}
         self._stuck_slots = 0
         self._paused = False
@@ -103,7 +90,18 @@ class Producer(Service):
         self.fetch_errors = 0
         """Failed fetches since the start, for metrics."""
         self.signal_fetched: TestSignal[int] = TestSignal()
-        self.signal_polled_cancels: TestSignal[int] = TestSignal()
+        self._watch = QueueWatch(
+            pool,
+            queue=queue,
+            schema=config.schema,
+            notifier=notifier,
+            active=self._active,
+            on_insert=self._fetch_soon,
+            on_cancel=self._cancel,
+            on_paused=self._set_paused,
+            logger=self.logger,
+            recheck_interval=recheck_interval,
+        )
 
     @property
     def running(self) -> int:
@@ -123,7 +121,7 @@ class Producer(Service):
     async def register(self) -> None:
         """Write the queue's row and learn whether it is paused; errors are the caller's."""
         row = await queue_upsert(
-            self._pool, schema=self._config.schema, name=self.queue, timeout=_TIMEOUT
+            self._pool, schema=self._config.schema, name=self.queue, timeout=TIMEOUT
         )
         self._paused = row.paused_at is not None
 
@@ -141,27 +139,19 @@ class Producer(Service):
     async def run(self) -> None:
         """Fetch and run until cancelled."""
         self._draining = False
-        subscriptions = self._subscribe()
+        subscriptions = self._watch.listen()
         try:
             async with asyncio.TaskGroup() as group:
                 for name, loop in (
                     ("fetch", self._fetch_loop()),
-                    ("recheck", self._recheck_loop()),
-                    ("heartbeat", self._heartbeat_loop()),
+                    ("recheck", self._watch.recheck_loop()),
+                    ("heartbeat", self._watch.heartbeat_loop()),
                 ):
                     group.create_task(loop, name=f"riverengine:{self.name}:{name}")
                 self.started.set()
         finally:
             for subscription in subscriptions:
                 subscription.close()
-
-    def _subscribe(self) -> list[TopicSubscription]:
-        if self._notifier is None:
-            return []
-        return [
-            self._notifier.subscribe(TOPIC_INSERT, self._on_insert),
-            self._notifier.subscribe(TOPIC_CONTROL, self._on_control),
-        ]
 
     # Fetching
 
@@ -223,7 +213,7 @@ class Producer(Service):
             self._backlog = len(records) >= limit
             self._requested = self._requested or self._backlog
             self.signal_fetched.fire(len(records))
-        except _DATABASE_ERRORS as error:
+        except DATABASE_ERRORS as error:
             self.fetch_errors += 1
             self._backlog = False
             self.logger.warning(
@@ -236,7 +226,7 @@ class Producer(Service):
                 self._empty.set()
 
     async def _claim(self, limit: int) -> Sequence[Record]:
-        async with self._pool.acquire(timeout=_TIMEOUT) as connection:
+        async with self._pool.acquire(timeout=TIMEOUT) as connection:
             return await job_get_available(
                 connection,
                 schema=self._config.schema,
@@ -244,7 +234,7 @@ class Producer(Service):
                 kinds=self._kinds,
                 limit=limit,
                 client_id=self._client_id,
-                timeout=_TIMEOUT,
+                timeout=TIMEOUT,
             )
 
     def _start_jobs(self, records: Sequence[Record]) -> None:
@@ -297,8 +287,7 @@ class Producer(Service):
 
     def _on_stuck(self, executor: Executor) -> None:
         self._stuck_slots += 1
-        self._requested = True
-        self._wake.set()
+        self._fetch_soon()
         row = executor.row
         self.logger.error(
             "job %d of kind %s ignores its timeout; another job takes its slot (%d stuck in %s)",
@@ -307,35 +296,9 @@ class Producer(Service):
 
     # Control
 
-    def _on_insert(self, payload: str) -> None:
-        message = self._parse(payload)
-        if message.get("queue") == self.queue:
-            self._requested = True
-            self._wake.set()
-
-    def _on_control(self, payload: str) -> None:
-        message = self._parse(payload)
-        if message.get("queue") not in (self.queue, "*"):
-            return
-        match message.get("action"):
-            case "pause":
-                self._set_paused(True)
-            case "resume":
-                self._set_paused(False)
-            case "cancel":
-                job_id = message.get("job_id")
-                if isinstance(job_id, int):
-                    self._cancel(job_id)
-
-    def _parse(self, payload: str) -> dict[str, object]:
-        try:
-            message = json.loads(payload)
-        except ValueError:
-            message = None
-        if not isinstance(message, dict):
-            self.logger.warning("a notification that is not a JSON object was ignored")
-            return {}
-        return message
+    def _fetch_soon(self) -> None:
+        self._requested = True
+        self._wake.set()
 
     def _cancel(self, job_id: int) -> None:
         executor = self._active.get(JobId(job_id))
@@ -351,50 +314,7 @@ class Producer(Service):
         kind = EventKind.QUEUE_PAUSED if paused else EventKind.QUEUE_RESUMED
         self._events.publish(Event(kind=kind, queue=self.queue))
         if not paused:
-            self._requested = True
-            self._wake.set()
-
-    async def _recheck_loop(self) -> None:
-        while True:
-            await asyncio.sleep(self._recheck.total_seconds())
-            try:
-                await self._recheck_cancels()
-                row = await queue_get(self._pool, schema=self._config.schema, name=self.queue)
-                self._set_paused(row.paused_at is not None)
-            except LookupError:
-                self.logger.warning("queue %s has no row; it returns shortly", self.queue)
-            except _DATABASE_ERRORS as error:
-                self.logger.warning(
-                    "looking after queue %s failed: %s", self.queue, type(error).__name__
-                )
-
-    async def _recheck_cancels(self) -> None:
-        """Cancel the executions somebody asked to cancel while no notification arrived."""
-        snapshot = dict(self._active)
-        ids = sorted(snapshot)
-        for start in range(0, len(ids), _CANCEL_CHUNK):
-            found = await job_get_cancel_requested(
-                self._pool,
-                schema=self._config.schema,
-                ids=ids[start : start + _CANCEL_CHUNK],
-                timeout=_TIMEOUT,
-            )
-            for job_id in found:
-                snapshot[job_id].cancel(CancelCause.REMOTE)
-        self.signal_polled_cancels.fire(len(ids))
-
-    async def _heartbeat_loop(self) -> None:
-        await asyncio.sleep(random.uniform(0, 1))
-        while True:
-            await asyncio.sleep(_HEARTBEAT.total_seconds())
-            try:
-                await queue_upsert(
-                    self._pool, schema=self._config.schema, name=self.queue, timeout=_TIMEOUT
-                )
-            except _DATABASE_ERRORS as error:
-                self.logger.warning(
-                    "the heartbeat of queue %s failed: %s", self.queue, type(error).__name__
-                )
+            self._fetch_soon()
 
 
 def _fetch_order(record: Record) -> tuple[int, object, int]:
