@@ -1,6 +1,6 @@
 """River for Python: background jobs on PostgreSQL, sharing a database with Go River v0.51.1."""
 
-from riverengine.client import Client, InsertManyParams, InsertResult
+from riverengine.client import Client, InsertManyParams, InsertResult, JobListParams
 from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
 from riverengine.run.clock import Clock, SystemClock
@@ -73,6 +73,7 @@ __all__ = [
     "JobCancel",
     "JobId",
     "JobInsertMiddleware",
+    "JobListParams",
     "JobNotFoundError",
     "JobNotRunningError",
     "JobRow",

@@ -2,5 +2,6 @@
 
 from riverengine.client.client import Client
 from riverengine.client.insert import InsertManyParams, InsertResult
+from riverengine.client.jobs import JobListParams
 
-__all__ = ["Client", "InsertManyParams", "InsertResult"]
+__all__ = ["Client", "InsertManyParams", "InsertResult", "JobListParams"]

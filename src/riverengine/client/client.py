@@ -15,6 +15,8 @@ import asyncpg
 
 from riverengine.client.finish import FinishApi
 from riverengine.client.insert import InsertApi
+from riverengine.client.jobs import JobApi
+from riverengine.client.queues import QueueApi
 from riverengine.config import Config, QueueConfig
 from riverengine.insert.plan import validate_queue_name
 from riverengine.run.client_id import new_client_id
@@ -45,7 +47,7 @@ from riverengine.work.registry import Workers
 _CONNECT_TIMEOUT = 10.0
 
 
-class Client(InsertApi, FinishApi):
+class Client(InsertApi, FinishApi, JobApi, QueueApi):
     """Inserts and administers jobs; with queues and workers, and once started, works them.
 
     Example::

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from riverengine.queries.statement import Executor, Record, statement
+from riverengine.queries.notification import (
+    TOPIC_CONTROL,
+    metadata_changed_payload,
+    notify_many,
+    pause_payload,
+    resume_payload,
+)
+from riverengine.queries.statement import Executor, Record, Statement, statement
 from riverengine.types.errors import QueueNotFoundError
 from riverengine.types.queue import Queue
 
 _FILE = "queue.sql"
 _UPSERT = statement(_FILE, "queue_upsert")
 _GET = statement(_FILE, "queue_get")
+_LIST = statement(_FILE, "queue_list")
+_PAUSE = statement(_FILE, "queue_pause")
+_RESUME = statement(_FILE, "queue_resume")
+_UPDATE = statement(_FILE, "queue_update")
+
+ALL_QUEUES = "*"
+"""Stands for every queue where one can be named to pause or resume."""
 
 
 async def queue_upsert(
@@ -24,6 +38,52 @@ async def queue_get(db: Executor, *, schema: str | None, name: str) -> Queue:
     if record is None:
         raise QueueNotFoundError(name)
     return _queue(record)
+
+
+async def queue_list(db: Executor, *, schema: str | None, limit: int) -> list[Queue]:
+    """Queues by name."""
+    return [_queue(record) for record in await db.fetch(_LIST.sql(schema), limit)]
+
+
+async def queue_pause(db: Executor, *, schema: str | None, name: str) -> None:
+    """Pause a queue, or all with ``*``, and tell its producers; raises ``QueueNotFoundError``.
+
+    Two statements: the caller opens a transaction around them.
+    """
+    await _toggle(db, _PAUSE, schema, name, pause_payload(name))
+
+
+async def queue_resume(db: Executor, *, schema: str | None, name: str) -> None:
+    """Resume a queue, or all with ``*``, and tell its producers; raises ``QueueNotFoundError``.
+
+    Two statements: the caller opens a transaction around them.
+    """
+    await _toggle(db, _RESUME, schema, name, resume_payload(name))
+
+
+async def queue_update(
+    db: Executor, *, schema: str | None, name: str, metadata_json: str | None
+) -> Queue:
+    """Replace a queue's metadata, if given, and tell; raises ``QueueNotFoundError``.
+
+    Two statements: the caller opens a transaction around them.
+    """
+    record = await db.fetchrow(_UPDATE.sql(schema), name, metadata_json)
+    if record is None:
+        raise QueueNotFoundError(name)
+    if metadata_json is not None:
+        payload = metadata_changed_payload(name, metadata_json)
+        await notify_many(db, schema=schema, topic=TOPIC_CONTROL, payloads=[payload])
+    return _queue(record)
+
+
+async def _toggle(
+    db: Executor, query: Statement, schema: str | None, name: str, payload: str
+) -> None:
+    changed = await db.fetch(query.sql(schema), name)
+    if not changed and name != ALL_QUEUES:
+        raise QueueNotFoundError(name)
+    await notify_many(db, schema=schema, topic=TOPIC_CONTROL, payloads=[payload])
 
 
 def _queue(record: Record) -> Queue:

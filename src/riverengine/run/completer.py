@@ -18,6 +18,7 @@ import asyncpg
 
 from riverengine.queries.job_finish import Claim, job_complete_plain, job_finish_many
 from riverengine.run.clock import Clock
+from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.events import EventHub
 from riverengine.run.service import Service, backoff
 from riverengine.run.test_signal import TestSignal
@@ -160,7 +161,7 @@ class Completer(Service):
                 middle = len(batch) // 2
                 first = await self._insist(batch[:middle], write)
                 return first + await self._insist(batch[middle:], write)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_ERRORS as error:
                 failures += 1
                 self.errors += 1
                 pause = self._retry_scale * backoff(failures, max_exponent=2).total_seconds()

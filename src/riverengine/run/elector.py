@@ -25,6 +25,7 @@ from riverengine.queries.leader import (
     leader_resign,
 )
 from riverengine.run.clock import Clock, SystemClock
+from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.service import Service, backoff
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.queue import Leader
@@ -195,7 +196,7 @@ class Elector(Service):
                 term = await self._bounded(
                     self._attempt_elect(), self._timings.timeout.total_seconds()
                 )
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_ERRORS as error:
                 failures += 1
                 self._failed("election", error)
                 await asyncio.sleep(backoff(failures).total_seconds() * self._timings.retry_scale)
@@ -232,7 +233,7 @@ class Elector(Service):
                     ),
                     min(self._timings.timeout.total_seconds(), remaining),
                 )
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_ERRORS as error:
                 failures += 1
                 self._failed("re-election", error)
                 scale = self._timings.retry_scale
@@ -277,7 +278,7 @@ class Elector(Service):
                 resigned = await self._bounded(
                     leader_resign(self._pool, schema=self._schema, term=term), timeout
                 )
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_ERRORS as error:
                 self._failed("resignation", error)
                 continue
             self.signal_resigned.fire(resigned)

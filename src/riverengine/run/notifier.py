@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from riverengine.queries.notification import current_schema
+from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.service import Service, backoff
 from riverengine.run.test_signal import TestSignal
 
@@ -97,7 +98,7 @@ class Notifier(Service):
                     if self._connection is None:
                         await self.connect()
                     await self._listen()
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                except DATABASE_ERRORS as error:
                     self._abandon()
                     self.signal_lost.fire(None)
                     pause = self._retry_scale * (

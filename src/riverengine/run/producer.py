@@ -22,10 +22,11 @@ from riverengine.queries.queue import queue_upsert
 from riverengine.queries.statement import Record
 from riverengine.run.clock import Clock
 from riverengine.run.completer import Completer, Completion
+from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.events import EventHub
 from riverengine.run.executor import CancelCause, Executor
 from riverengine.run.notifier import Notifier
-from riverengine.run.queue_watch import DATABASE_ERRORS, TIMEOUT, QueueWatch
+from riverengine.run.queue_watch import TIMEOUT, QueueWatch
 from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.event import Event, EventKind

@@ -17,13 +17,11 @@ import asyncpg
 from riverengine.queries.job_fetch import job_get_cancel_requested
 from riverengine.queries.notification import TOPIC_CONTROL, TOPIC_INSERT
 from riverengine.queries.queue import queue_get, queue_upsert
+from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.executor import CancelCause, Executor
 from riverengine.run.notifier import Notifier, TopicSubscription
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.job import JobId
-
-DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What a statement may raise that another try may cure."""
 
 TIMEOUT = 10.0
 """Seconds a statement of a producer may take."""

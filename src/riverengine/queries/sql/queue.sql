@@ -9,3 +9,32 @@ RETURNING name, created_at, updated_at, paused_at, metadata;
 SELECT name, created_at, updated_at, paused_at, metadata
 FROM /* SCHEMA */river_queue
 WHERE name = $1::text;
+
+-- name: queue_list
+SELECT name, created_at, updated_at, paused_at, metadata
+FROM /* SCHEMA */river_queue
+ORDER BY name
+LIMIT $1::integer;
+
+-- name: queue_pause
+-- A queue that is paused keeps the time of its pause. The star means every queue.
+UPDATE /* SCHEMA */river_queue
+SET
+    paused_at = coalesce(paused_at, now()),
+    updated_at = CASE WHEN paused_at IS NULL THEN now() ELSE updated_at END
+WHERE $1::text IN ('*', name)
+RETURNING name;
+
+-- name: queue_resume
+UPDATE /* SCHEMA */river_queue
+SET
+    paused_at = NULL,
+    updated_at = CASE WHEN paused_at IS NOT NULL THEN now() ELSE updated_at END
+WHERE $1::text IN ('*', name)
+RETURNING name;
+
+-- name: queue_update
+UPDATE /* SCHEMA */river_queue
+SET metadata = coalesce($2::jsonb, metadata), updated_at = now()
+WHERE name = $1::text
+RETURNING name, created_at, updated_at, paused_at, metadata;

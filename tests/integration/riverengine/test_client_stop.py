@@ -1,0 +1,253 @@
+"""Start and stop: what is waited for, what is given back, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from riverengine import (
+    Client,
+    Config,
+    ConfigError,
+    DatabaseUnavailableError,
+    EventKind,
+    InsertOpts,
+    Job,
+    JobState,
+    QueueAlreadyAddedError,
+    QueueConfig,
+    QueueNotFoundError,
+    SchemaVersionError,
+    StopTimeoutError,
+    Worker,
+)
+from tests.integration.riverengine.working import (
+    Gate,
+    NoteArgs,
+    NoteWorker,
+    ended,
+    started,
+    stored,
+    wait_for_state,
+    wait_until,
+    workers_of,
+)
+
+SOON = timedelta(milliseconds=50)
+
+
+async def test_stop_waits_for_the_running_jobs(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+    async with started(pool, NoteWorker(gate), stop=False) as client:
+        first = await client.insert(NoteArgs())
+        await gate.next()
+        stopping = asyncio.create_task(client.stop())
+        second = await client.insert(NoteArgs())
+        gate.opened.set()
+        await stopping
+    assert (await stored(pool, first.job.id)).state is JobState.COMPLETED
+    assert (await stored(pool, second.job.id)).state is JobState.AVAILABLE
+    assert not client.is_started
+
+
+async def test_stop_gives_up_waiting_and_says_how_many_jobs_run(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+    async with started(pool, NoteWorker(gate), stop=False) as client:
+        await client.insert_many([NoteArgs(), NoteArgs()])
+        await gate.next()
+        await gate.next()
+        with pytest.raises(StopTimeoutError) as failure:
+            await client.stop(timeout=SOON)
+        assert failure.value.running == 2
+        gate.opened.set()
+        await client.stop()
+    assert client.stopped.is_set()
+
+
+async def test_stop_and_cancel_gives_the_jobs_back(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+    async with (
+        started(pool, NoteWorker(gate), stop=False) as client,
+        client.subscribe() as events,
+    ):
+        result = await client.insert(NoteArgs())
+        await gate.next()
+        await client.stop_and_cancel()
+        (event,) = await ended(events)
+    row = await stored(pool, result.job.id)
+    assert event.kind is EventKind.JOB_INTERRUPTED
+    assert (row.state, row.attempt, row.errors) == (JobState.AVAILABLE, 0, ())
+
+
+async def test_a_job_that_fails_while_it_is_cancelled_by_a_stop_counts(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+
+    async def fail(job: Job[NoteArgs]) -> None:
+        try:
+            await gate(job)
+        except asyncio.CancelledError:
+            raise RuntimeError("no time to clean up") from None
+
+    async with started(pool, NoteWorker(fail), stop=False) as client:
+        result = await client.insert(NoteArgs())
+        await gate.next()
+        await client.stop_and_cancel()
+    row = await stored(pool, result.job.id)
+    assert (row.attempt, len(row.errors)) == (1, 1)
+
+
+async def test_a_stop_after_a_cancellation_leaves_the_job_cancelled(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+    async with started(pool, NoteWorker(gate), stop=False) as client:
+        result = await client.insert(NoteArgs())
+        await gate.next()
+        await pool.execute(
+            'UPDATE river_job SET metadata = \'{"cancel_attempted_at": "2026-01-01T00:00:00Z"}\''
+        )
+        await client.stop_and_cancel()
+    row = await stored(pool, result.job.id)
+    assert (row.state, row.attempt) == (JobState.CANCELLED, 1)
+    assert row.finalized_at is not None
+
+
+async def test_the_soft_stop_timeout_cancels_what_runs_longer(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+    async with started(pool, NoteWorker(gate), stop=False, soft_stop_timeout=SOON) as client:
+        result = await client.insert(NoteArgs())
+        await gate.next()
+        await client.stop()
+    assert (await stored(pool, result.job.id)).state is JobState.AVAILABLE
+
+
+async def test_stop_waits_for_threads_even_when_it_cancels(pool: asyncpg.Pool) -> None:
+    release = threading.Event()
+
+    class Threaded(Worker[NoteArgs]):
+        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+            release.wait(10)
+
+    async with started(pool, Threaded(), stop=False) as client:
+        result = await client.insert(NoteArgs())
+        await wait_for_state(pool, result.job.id, JobState.RUNNING)
+        with pytest.raises(StopTimeoutError):
+            await client.stop_and_cancel(timeout=SOON)
+        release.set()
+        await client.stop()
+    assert (await stored(pool, result.job.id)).state is JobState.COMPLETED
+
+
+async def test_a_client_starts_again(pool: asyncpg.Pool) -> None:
+    worker = NoteWorker()
+    async with started(pool, worker, stop=False) as client:
+        await client.stop()
+        await client.stop()
+        await client.start()
+        async with client.subscribe() as events:
+            await client.insert(NoteArgs())
+            await ended(events)
+        await client.start()
+        await client.stop()
+    assert len(worker.ran) == 1
+
+
+async def test_starting_needs_queues_and_workers(pool: asyncpg.Pool) -> None:
+    one = {"default": QueueConfig(max_workers=1)}
+    for client in (
+        Client(pool),
+        Client(pool, Config(queues=one)),
+        Client(pool, Config(queues=one), workers=workers_of()),
+        Client(pool, workers=workers_of(NoteWorker())),
+    ):
+        with pytest.raises(ConfigError):
+            await client.start()
+        assert not client.is_started
+
+
+async def test_an_unmigrated_database_is_refused(empty_database: str) -> None:
+    async with asyncpg.create_pool(empty_database, min_size=0) as pool:
+        client = Client(
+            pool,
+            Config(queues={"default": QueueConfig(max_workers=1)}),
+            workers=workers_of(NoteWorker()),
+        )
+        with pytest.raises(SchemaVersionError, match="riverengine migrate-up"):
+            await client.start()
+
+
+async def test_a_newer_schema_is_refused(pool: asyncpg.Pool) -> None:
+    await pool.execute("INSERT INTO river_migration (line, version) VALUES ('main', 9)")
+    try:
+        with pytest.raises(SchemaVersionError, match="upgrade riverjobs"):
+            async with started(pool, NoteWorker()):
+                raise AssertionError("started")
+    finally:
+        await pool.execute("DELETE FROM river_migration WHERE version = 9")
+
+
+async def test_an_unreachable_database_is_told(unused_tcp_port: int) -> None:
+    pool = asyncpg.create_pool(f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/none", min_size=0)
+    async with pool:
+        client = Client(
+            pool,
+            Config(queues={"default": QueueConfig(max_workers=1)}),
+            workers=workers_of(NoteWorker()),
+        )
+        with pytest.raises(DatabaseUnavailableError):
+            await client.start()
+        assert not client.is_started
+
+
+async def test_queues_come_and_go_while_the_client_works(pool: asyncpg.Pool) -> None:
+    worker = NoteWorker()
+    async with started(pool, worker) as client, client.subscribe() as events:
+        waiting = await client.insert(NoteArgs(), InsertOpts(queue="later"))
+        await client.add_queue("later", QueueConfig(max_workers=1))
+        (event,) = await ended(events)
+        assert event.job is not None
+        assert event.job.id == waiting.job.id
+        with pytest.raises(QueueAlreadyAddedError):
+            await client.add_queue("later", QueueConfig(max_workers=1))
+        await client.remove_queue("later")
+        left = await client.insert(NoteArgs(), InsertOpts(queue="later"))
+        await client.insert(NoteArgs())
+        await ended(events)
+        with pytest.raises(QueueNotFoundError):
+            await client.remove_queue("later")
+    assert (await stored(pool, left.job.id)).state is JobState.AVAILABLE
+
+
+async def test_two_clients_share_the_jobs_and_run_each_once(pool: asyncpg.Pool) -> None:
+    first, second = NoteWorker(), NoteWorker()
+    async with (
+        started(pool, first) as one,
+        started(pool, second) as two,
+        one.subscribe() as first_events,
+        two.subscribe() as second_events,
+    ):
+        await one.insert_many([NoteArgs(text=str(number)) for number in range(300)])
+        async with asyncio.timeout(20):
+            while len(first.ran) + len(second.ran) < 300:
+                await asyncio.wait(
+                    {
+                        asyncio.create_task(first_events.next()),
+                        asyncio.create_task(second_events.next()),
+                    },
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+    texts = sorted(int(job.args.text) for job in (*first.ran, *second.ran))
+    assert texts == list(range(300))
+    assert await pool.fetchval("SELECT count(*) FROM river_job WHERE state = 'completed'") == 300
+    assert await pool.fetchval("SELECT max(attempt) FROM river_job") == 1
+
+
+async def test_only_one_of_two_clients_leads(pool: asyncpg.Pool) -> None:
+    async with started(pool, NoteWorker(), stop=False) as one:
+        await wait_until(lambda: one.is_leader)
+        async with started(pool, NoteWorker()) as two:
+            assert not two.is_leader
+            await one.stop()
+            await wait_until(lambda: two.is_leader)

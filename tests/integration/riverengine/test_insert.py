@@ -1,0 +1,268 @@
+"""Inserting: rows, defaults, transactions, uniqueness, announcements."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+import asyncpg
+import pytest
+
+from riverengine import (
+    Client,
+    Config,
+    InsertError,
+    InsertManyParams,
+    InsertOpts,
+    JobState,
+    UniqueOpts,
+)
+from tests.integration.riverengine.working import NoteArgs, stored
+
+
+@dataclass(frozen=True)
+class OptionArgs:
+    """Args whose type has options of its own."""
+
+    kind: ClassVar[str] = "option"
+    number: int = 0
+
+    def insert_opts(self) -> InsertOpts:
+        return InsertOpts(queue="typed", priority=3, max_attempts=7, tags=("typed",))
+
+
+BY_ARGS = InsertOpts(unique_opts=UniqueOpts(by_args=True))
+
+
+@pytest.fixture
+def client(pool: asyncpg.Pool) -> Client:
+    return Client(pool)
+
+
+async def test_defaults(client: Client, pool: asyncpg.Pool) -> None:
+    before = datetime.now(UTC)
+    result = await client.insert(NoteArgs(text="x"))
+    row = result.job
+    assert not result.unique_skipped_as_duplicate
+    assert row == await stored(pool, row.id)
+    assert (row.kind, row.args) == ("note", {"text": "x"})
+    assert (row.queue, row.priority, row.max_attempts) == ("default", 1, 25)
+    assert (row.state, row.attempt, row.errors, row.tags) == (JobState.AVAILABLE, 0, (), ())
+    assert row.created_at == row.scheduled_at
+    assert before <= row.created_at <= datetime.now(UTC)
+    assert row.metadata == {}
+    assert (row.unique_key, row.unique_states) == (None, None)
+
+
+async def test_options_of_the_call_win_over_the_type_s(client: Client) -> None:
+    typed = (await client.insert(OptionArgs())).job
+    assert (typed.queue, typed.priority, typed.max_attempts) == ("typed", 3, 7)
+    assert typed.tags == ("typed",)
+    given = (
+        await client.insert(
+            OptionArgs(),
+            InsertOpts(queue="called", priority=1, max_attempts=2, tags=(), metadata={"a": [1]}),
+        )
+    ).job
+    assert (given.queue, given.priority, given.max_attempts) == ("called", 1, 2)
+    assert given.tags == ()
+    assert given.metadata == {"a": [1]}
+
+
+@pytest.mark.parametrize("offset", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_any_given_time_schedules(client: Client, offset: timedelta) -> None:
+    at = datetime.now(UTC) + offset
+    row = (await client.insert(NoteArgs(), InsertOpts(scheduled_at=at))).job
+    assert (row.state, row.scheduled_at) == (JobState.SCHEDULED, at)
+
+
+async def test_a_pending_job(client: Client) -> None:
+    assert (await client.insert(NoteArgs(), InsertOpts(pending=True))).job.state == "pending"
+
+
+async def test_a_batch_keeps_its_order(client: Client) -> None:
+    results = await client.insert_many(
+        [InsertManyParams(NoteArgs(text=str(n)), InsertOpts(tags=(f"tag{n}",))) for n in range(500)]
+    )
+    assert [result.job.args["text"] for result in results] == [str(n) for n in range(500)]
+    assert [result.job.tags for result in results] == [(f"tag{n}",) for n in range(500)]
+    ids = [result.job.id for result in results]
+    assert ids == sorted(ids)
+
+
+async def test_an_empty_batch_is_refused(client: Client) -> None:
+    with pytest.raises(InsertError, match="no jobs to insert"):
+        await client.insert_many([])
+
+
+async def test_a_bad_job_refuses_its_whole_batch(client: Client, pool: asyncpg.Pool) -> None:
+    with pytest.raises(InsertError, match="queue name"):
+        await client.insert_many(
+            [NoteArgs(), InsertManyParams(NoteArgs(), InsertOpts(queue="Not A Queue"))]
+        )
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == 0
+
+
+@pytest.mark.parametrize("commit", [True, False])
+async def test_the_caller_s_transaction_decides(
+    client: Client, pool: asyncpg.Pool, commit: bool
+) -> None:
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await client.insert_many([NoteArgs(), NoteArgs()], tx=connection)
+        await client.insert_many_fast([NoteArgs()], tx=connection)
+        assert await pool.fetchval("SELECT count(*) FROM river_job") == 0
+        await (transaction.commit() if commit else transaction.rollback())
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == (3 if commit else 0)
+
+
+async def test_a_duplicate_returns_the_holder(client: Client, pool: asyncpg.Pool) -> None:
+    first = await client.insert(NoteArgs(text="same"), BY_ARGS)
+    second = await client.insert(NoteArgs(text="same"), BY_ARGS)
+    other = await client.insert(NoteArgs(text="other"), BY_ARGS)
+    assert second.unique_skipped_as_duplicate
+    assert second.job == first.job
+    assert not other.unique_skipped_as_duplicate
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == 2
+
+
+async def test_duplicates_are_told_row_by_row_in_a_batch(client: Client) -> None:
+    held = await client.insert(NoteArgs(text="b"), BY_ARGS)
+    results = await client.insert_many(
+        [InsertManyParams(NoteArgs(text=text), BY_ARGS) for text in "abc"]
+    )
+    assert [result.unique_skipped_as_duplicate for result in results] == [False, True, False]
+    assert results[1].job.id == held.job.id
+
+
+async def test_a_duplicate_of_the_same_transaction_is_told(
+    client: Client, pool: asyncpg.Pool
+) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        first = await client.insert(NoteArgs(), BY_ARGS, tx=connection)
+        second = await client.insert(NoteArgs(), BY_ARGS, tx=connection)
+    assert second.unique_skipped_as_duplicate
+    assert second.job.id == first.job.id
+
+
+async def test_two_equal_jobs_in_one_batch_fail_it(client: Client, pool: asyncpg.Pool) -> None:
+    with pytest.raises(asyncpg.CardinalityViolationError):
+        await client.insert_many([InsertManyParams(NoteArgs(), BY_ARGS)] * 2)
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == 0
+
+
+async def test_a_fast_insert_refuses_a_held_key(client: Client, pool: asyncpg.Pool) -> None:
+    await client.insert(NoteArgs(), BY_ARGS)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await client.insert_many_fast([NoteArgs(text="new"), InsertManyParams(NoteArgs(), BY_ARGS)])
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == 1
+
+
+async def test_a_fast_insert_writes_what_a_plain_one_does(
+    client: Client, pool: asyncpg.Pool
+) -> None:
+    opts = InsertOpts(
+        queue="q",
+        priority=2,
+        tags=("one", "two"),
+        metadata={"a": 1},
+        unique_opts=UniqueOpts(by_queue=True),
+        scheduled_at=datetime(2031, 2, 3, tzinfo=UTC),
+    )
+    assert await client.insert_many_fast([InsertManyParams(NoteArgs(text="é"), opts)]) == 1
+    (fast,) = [await stored(pool, r["id"]) for r in await pool.fetch("SELECT id FROM river_job")]
+    await pool.execute("DELETE FROM river_job")
+    plain = (await client.insert(NoteArgs(text="é"), opts)).job
+    for name in ("kind", "encoded_args", "queue", "priority", "tags", "metadata_json", "state"):
+        assert getattr(fast, name) == getattr(plain, name), name
+    assert fast.unique_key == plain.unique_key
+    assert fast.unique_states == plain.unique_states
+
+
+async def test_a_finished_job_in_a_free_state_gives_its_key_back(
+    client: Client, pool: asyncpg.Pool
+) -> None:
+    first = await client.insert(NoteArgs(), BY_ARGS)
+    await pool.execute("UPDATE river_job SET state = 'discarded', finalized_at = now()")
+    second = await client.insert(NoteArgs(), BY_ARGS)
+    assert second.job.id != first.job.id
+
+
+async def test_a_concurrent_duplicate_waits_for_the_first(
+    client: Client, pool: asyncpg.Pool
+) -> None:
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        first = await client.insert(NoteArgs(), BY_ARGS, tx=connection)
+        second = asyncio.create_task(client.insert(NoteArgs(), BY_ARGS))
+        await asyncio.wait({second}, timeout=0.05)
+        assert not second.done()
+        await transaction.commit()
+    assert (await second).job.id == first.job.id
+
+
+@pytest.fixture
+async def heard(pool: asyncpg.Pool) -> AsyncIterator[asyncio.Queue[str]]:
+    """Payloads of River's insert topic."""
+    payloads: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+        payloads.put_nowait(str(payload))
+
+    async with pool.acquire() as connection:
+        await connection.add_listener("public.river_insert", hear)
+        yield payloads
+        await connection.remove_listener("public.river_insert", hear)
+
+
+async def test_an_insert_is_announced_once_per_queue_and_cooldown(
+    pool: asyncpg.Pool, heard: asyncio.Queue[str]
+) -> None:
+    client = Client(pool, Config(fetch_cooldown=timedelta(seconds=1)))
+    await client.insert_many(
+        [
+            NoteArgs(),
+            InsertManyParams(NoteArgs(), InsertOpts(queue="other")),
+            NoteArgs(),
+            InsertManyParams(NoteArgs(), InsertOpts(queue="not_yet", pending=True)),
+        ]
+    )
+    await client.insert(NoteArgs())
+    await client.insert(NoteArgs(), InsertOpts(queue="last"))
+    found = [await asyncio.wait_for(heard.get(), 10) for _ in range(3)]
+    assert found == ['{"queue": "default"}', '{"queue": "other"}', '{"queue": "last"}']
+
+
+async def test_a_rolled_back_insert_is_not_announced(
+    client: Client, pool: asyncpg.Pool, heard: asyncio.Queue[str]
+) -> None:
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await client.insert(NoteArgs(), tx=connection)
+        await transaction.rollback()
+    await client.insert(NoteArgs(), InsertOpts(queue="later"))
+    assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "later"}'
+
+
+async def test_insert_middleware_surrounds_the_insert(pool: asyncpg.Pool) -> None:
+    seen: list[str] = []
+
+    class Middleware:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def insert_many(self, plans, next_):  # type: ignore[no-untyped-def]
+            seen.append(f"{self.name} before {len(plans)}")
+            results = await next_(plans)
+            seen.append(f"{self.name} after {len(results)}")
+            return results
+
+    client = Client(pool, Config(insert_middleware=(Middleware("outer"), Middleware("inner"))))
+    await client.insert_many([NoteArgs(), NoteArgs()])
+    assert seen == ["outer before 2", "inner before 2", "inner after 2", "outer after 2"]

@@ -1,0 +1,100 @@
+"""A working client follows pauses and resumptions, and survives a lost listening connection."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+
+from riverengine import EventKind, JobState
+from tests.integration.riverengine.working import Gate, NoteArgs, NoteWorker, ended, started, stored
+
+RARELY = timedelta(minutes=1)
+
+
+async def test_a_paused_queue_is_not_worked_until_it_resumes(pool: asyncpg.Pool) -> None:
+    async with started(pool, NoteWorker(), poll=RARELY) as client, client.subscribe() as events:
+        await client.queue_pause("default")
+        (paused,) = await ended(events)
+        assert (paused.kind, paused.queue) == (EventKind.QUEUE_PAUSED, "default")
+        await client.queue_pause("default")
+        result = await client.insert(NoteArgs())
+        await client.queue_resume("*")
+        resumed, completed = await ended(events, 2)
+    assert (resumed.kind, resumed.queue) == (EventKind.QUEUE_RESUMED, "default")
+    assert completed.kind is EventKind.JOB_COMPLETED
+    assert completed.job is not None
+    assert completed.job.id == result.job.id
+
+
+async def test_a_client_starts_paused_where_its_queue_is(pool: asyncpg.Pool) -> None:
+    await pool.execute("INSERT INTO river_queue (name, paused_at) VALUES ('default', now())")
+    async with started(pool, NoteWorker()) as client:
+        assert client.producers["default"].is_paused
+        result = await client.insert(NoteArgs())
+    assert (await stored(pool, result.job.id)).state is JobState.AVAILABLE
+
+
+async def test_running_jobs_go_on_while_their_queue_is_paused(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+    async with started(pool, NoteWorker(gate)) as client, client.subscribe() as events:
+        await client.insert(NoteArgs())
+        await gate.next()
+        await client.queue_pause("default")
+        await ended(events)
+        gate.opened.set()
+        (event,) = await ended(events)
+    assert event.kind is EventKind.JOB_COMPLETED
+
+
+async def test_a_polling_client_finds_a_pause_by_looking(pool: asyncpg.Pool) -> None:
+    async with (
+        started(pool, NoteWorker(), poll_only=True) as client,
+        client.subscribe(EventKind.QUEUE_PAUSED) as events,
+    ):
+        await pool.execute("UPDATE river_queue SET paused_at = now()")
+        (event,) = await ended(events)
+    assert event.queue == "default"
+
+
+async def test_the_notifier_listens_again_after_its_connection_broke(pool: asyncpg.Pool) -> None:
+    async with started(pool, NoteWorker(), poll=RARELY) as client, client.subscribe() as events:
+        notifier = client._notifier
+        assert notifier is not None
+        notifier.signal_lost.arm()
+        notifier.signal_listening.arm()
+        killed = await pool.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE"
+            " 'LISTEN%' AND datname = current_database()"
+        )
+        assert killed == 1
+        await notifier.signal_lost.wait()
+        await notifier.signal_listening.wait()
+        await client.insert(NoteArgs())
+        (event,) = await ended(events)
+    assert event.kind is EventKind.JOB_COMPLETED
+
+
+async def test_a_bad_payload_is_ignored(pool: asyncpg.Pool) -> None:
+    async with started(pool, NoteWorker(), poll=RARELY) as client, client.subscribe() as events:
+        for payload in ("", "[]", "no json", '{"queue": 5}', '{"action": "unknown"}'):
+            await pool.execute("SELECT pg_notify('public.river_control', $1)", payload)
+            await pool.execute("SELECT pg_notify('public.river_insert', $1)", payload)
+        await client.insert(NoteArgs())
+        (event,) = await ended(events)
+    assert event.kind is EventKind.JOB_COMPLETED
+
+
+async def test_a_failing_fetch_is_tried_again(pool: asyncpg.Pool) -> None:
+    async with started(pool, NoteWorker()) as client, client.subscribe() as events:
+        await pool.execute("ALTER TABLE river_job RENAME TO river_job_away")
+        producer = client.producers["default"]
+        producer.signal_fetched.arm()
+        try:
+            while producer.fetch_errors == 0:
+                await pool.execute("SELECT pg_sleep(0.01)")
+        finally:
+            await pool.execute("ALTER TABLE river_job_away RENAME TO river_job")
+        await client.insert(NoteArgs())
+        (event,) = await ended(events)
+    assert event.kind is EventKind.JOB_COMPLETED
