@@ -172,6 +172,7 @@ class Executor:
         self._timer = loop.call_later(timeout.total_seconds(), self._time_out)
 
     def _time_out(self) -> None:
+        self._context.timed_out = True
         self.cancel(CancelCause.TIMEOUT)
         threshold = self._config.job_stuck_threshold.total_seconds()
         self._timer = asyncio.get_running_loop().call_later(threshold, self._report_stuck)

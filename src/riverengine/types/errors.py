@@ -51,13 +51,17 @@ class UniqueOptsError(InsertError):
 
 
 class ArgsEncodeError(InsertError):
-    """Job args hold a value that JSON or PostgreSQL cannot store; ``path`` says where."""
+    """Job args hold a value that JSON or PostgreSQL cannot store.
+
+    ``path`` says where, ``reason`` what is wrong there.
+    """
 
     def __init__(self, message: str, *, path: str = "") -> None:
         super().__init__(
             f"error marshaling args to JSON: {message}" + (f" at {path}" if path else "")
         )
         self.path = path
+        self.reason = message
 
 
 class ArgsDecodeError(RiverError, ValueError):

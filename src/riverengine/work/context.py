@@ -26,6 +26,7 @@ class WorkContext:
     client: object
     metadata: dict[str, Json] = field(default_factory=dict)
     cancel_requested: bool = False
+    timed_out: bool = False
 
 
 _current: ContextVar[WorkContext] = ContextVar("riverengine_work")
@@ -61,6 +62,11 @@ def cancel_requested() -> bool:
     For plain functions running in a thread, which cannot be interrupted.
     """
     return work_context().cancel_requested
+
+
+def timed_out() -> bool:
+    """Whether the current job's timeout has passed: the reason of its cancellation, if so."""
+    return work_context().timed_out
 
 
 def record_output(value: Json) -> None:
