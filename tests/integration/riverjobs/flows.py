@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -120,7 +120,7 @@ DIAMOND = WorkflowDefinition(
 class System:
     """A manager, an orchestrator and the tests' workers."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, queues: Sequence[str] = ("default", "critical")) -> None:
         self.ran: list[StepContext] = []
         self.code: dict[str, Code] = {}
         self.on_commit: dict[str, OnCommit] = {}
@@ -132,7 +132,7 @@ class System:
         self.manager = RiverManager(
             Config(
                 database_url=url,
-                queues={"default": poll, "critical": poll},
+                queues=dict.fromkeys(queues, poll),
                 poll_interval=timedelta(milliseconds=100),
             )
         )
