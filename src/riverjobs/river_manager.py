@@ -46,7 +46,10 @@ class Config:
 
     queues: jobs at a time by queue, or a queue's own settings.  poll_interval: how often queues are
     looked at when no notification arrives.  job_timeout: for workers that name none.  schema:
-    River's, None for the connection's search path.  pool_size: most connections.
+    River's, None for the connection's search path.  pool_size: most connections.  client_id: a name
+    that stays over restarts, so that a restarted process takes its jobs back at once; None for a
+    fresh one.  rescue_after: when the leader gives a dead process's jobs to others, though never
+    within a worker's own timeout.
     """
 
     database_url: str = field(repr=False)
@@ -55,6 +58,8 @@ class Config:
     schema: str | None = None
     job_timeout: timedelta = timedelta(minutes=1)
     pool_size: int = 20
+    client_id: str | None = None
+    rescue_after: timedelta = timedelta(minutes=10)
     soft_stop_timeout: timedelta | None = None
 
     def queue_configs(self) -> dict[str, QueueConfig]:
@@ -92,6 +97,8 @@ class RiverManager:
             schema=config.schema,
             job_timeout=config.job_timeout,
             soft_stop_timeout=config.soft_stop_timeout,
+            id=config.client_id,
+            rescue_stuck_jobs_after=config.rescue_after,
         )
         self._pool: asyncpg.Pool | None = None
         self._client: Client | None = None

@@ -67,11 +67,13 @@ class AmbiguousError(TransientError):
 
 
 class PermanentError(ProviderError):
-    """The provider refused, and will refuse again.
+    """The provider refused, and will refuse again: a workflow's step is not tried again.
 
     ``configuration`` is True where our own settings are at fault (credentials, permissions): an
     operator has to be told. ``field`` names the input field at fault, if one is known.
     """
+
+    permanent = True
 
     def __init__(
         self,

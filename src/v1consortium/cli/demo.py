@@ -1,0 +1,24 @@
+"""``v1consortium demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v1consortium.cli.session import run
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="where database and logs are kept")] = Path(".demo"),
+) -> None:
+    """Run both workflows against simulated providers, on an embedded PostgreSQL.
+
+    Eight workflows, good ones and failing ones; exits with 0 only if each ended as it must.
+    """
+    from v1consortium.demo.run import run_demo
+
+    code = run(lambda: run_demo(folder.absolute()))
+    if code:
+        raise typer.Exit(code)

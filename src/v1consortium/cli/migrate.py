@@ -1,0 +1,50 @@
+"""``v1consortium migrate``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from v1consortium.cli.session import EXIT_FAILED, run
+from v1consortium.migrations import migrate, pending
+from v1consortium.settings import masked_url, read_settings
+
+
+class Direction(StrEnum):
+    """What to do."""
+
+    UP = "up"
+    STATUS = "status"
+
+
+def migrate_command(
+    direction: Annotated[Direction, typer.Argument(help="up or status")] = Direction.UP,
+) -> None:
+    """Bring the database up to date: River's tables, the workflow tables, the application's.
+
+    Each step is a transaction of its own; running it again, or from several places at once, is
+    safe. `status` changes nothing, and exits with 1 while something is missing.
+    """
+
+    async def command() -> None:
+        settings = read_settings()
+        url = settings.require_database_url()
+        if direction is Direction.STATUS:
+            missing = await pending(url, schema=settings.river_schema)
+            names = [f"river {version:03d}" for version in missing.river]
+            names += [file.file_name for file in missing.files]
+            for name in names:
+                typer.echo(f"missing  {name}")
+            if names:
+                typer.echo("Next: v1consortium migrate")
+                raise typer.Exit(EXIT_FAILED)
+            typer.echo(f"{masked_url(url)} is up to date.")
+            return
+        applied = await migrate(url, schema=settings.river_schema)
+        for name in applied:
+            typer.echo(f"applied  {name}")
+        typer.echo(f"{masked_url(url)} is up to date ({len(applied)} applied).")
+
+    run(command)

@@ -1,0 +1,127 @@
+"""Settings, database and orchestrator of one command; and what its errors mean to the shell."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from riverengine import (
+    ConfigError,
+    DatabaseUnavailableError,
+    InsertError,
+    MigrationError,
+    NotFoundError,
+    RiverError,
+    SchemaVersionError,
+)
+from riverengine.embedded.postgres import EmbeddedPostgresError
+from riverjobs import (
+    Config,
+    ContextValueError,
+    DefinitionError,
+    RiverManager,
+    UnknownWorkflowTypeError,
+    WorkflowInputError,
+    WorkflowOrchestrator,
+)
+from v1consortium.settings import Settings, SettingsError, read_settings
+from v1consortium.wiring import register_river_workers
+
+T = TypeVar("T")
+
+EXIT_FAILED = 1
+"""What was asked for did not succeed."""
+EXIT_USAGE = 2
+"""Wrong usage, bad input, missing settings, or a database that is not migrated."""
+EXIT_UNREACHABLE = 3
+"""The database does not answer."""
+
+EMBEDDED_FOLDER = Path(".v1consortium", "postgres")
+"""Where ``--embedded`` keeps its database."""
+
+_BAD_INPUT = (
+    SettingsError,
+    ConfigError,
+    InsertError,
+    WorkflowInputError,
+    UnknownWorkflowTypeError,
+    DefinitionError,
+    ContextValueError,
+    SchemaVersionError,
+)
+
+
+class UsageError(Exception):
+    """A command was used wrongly; the message says how to do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a command works with."""
+
+    settings: Settings
+    manager: RiverManager
+    orchestrator: WorkflowOrchestrator
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Session]:
+    """A session on the database of the settings; works no jobs."""
+    settings = read_settings()
+    manager = RiverManager(
+        Config(
+            database_url=settings.require_database_url(),
+            schema=settings.river_schema,
+            pool_size=4,
+        )
+    )
+    orchestrator = register_river_workers(manager, settings)
+    await manager.open()
+    try:
+        yield Session(settings, manager, orchestrator)
+    finally:
+        await manager.stop()
+
+
+def run(command: Callable[[], Awaitable[T]]) -> T:
+    """Run an asynchronous command; its errors end the process with their exit code."""
+
+    async def call() -> T:
+        return await command()
+
+    try:
+        return asyncio.run(call())
+    except (DatabaseUnavailableError, *_BAD_INPUT, UsageError) as error:
+        unreachable = isinstance(error, DatabaseUnavailableError)
+        raise fail(str(error), EXIT_UNREACHABLE if unreachable else EXIT_USAGE) from None
+    except (NotFoundError, MigrationError, EmbeddedPostgresError, RiverError) as error:
+        raise fail(str(error), EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def fail(message: str, code: int) -> typer.Exit:
+    """Tell the user what is wrong; raise the result."""
+    sys.stderr.write(f"error: {message}\n")
+    return typer.Exit(code)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Seconds, or a number with ``s``, ``m``, ``h`` or ``d``; raises ``UsageError``."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        seconds = float(number) * units[unit]
+        if not 0 <= seconds <= 10**9:
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"{text!r} is not a duration such as 90s, 15m, 1h or 30d") from None
+    return timedelta(seconds=seconds)

@@ -1,0 +1,1 @@
+"""``make demo``: both workflows through a real worker, on an embedded PostgreSQL."""

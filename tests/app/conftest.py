@@ -1,0 +1,77 @@
+"""The simulators as a process of their own, and adapters that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from riverengine.schema.migrator import Migrator
+from riverjobs.schema import WORKFLOW_MIGRATIONS, apply_migrations, bundled_migrations
+from tests.conftest import _database_name, _execute, with_database
+from v1consortium.providers import Providers, build_providers
+from v1consortium.settings import Settings, read_settings
+from v1consortium.simulators.client import Simulators
+
+APP_MIGRATIONS = "v1consortium.supabase.migrations"
+TABLES = (
+    *("notifications", "drug_test_orders", "subscriptions", "organizations", "facilities"),
+    *("workflow_executions", "river_job", "river_queue", "river_leader"),
+)
+
+
+@pytest.fixture(scope="session")
+def _simulators() -> Iterator[Simulators]:
+    with Simulators() as simulators:
+        yield simulators
+
+
+@pytest.fixture
+def simulators(_simulators: Simulators) -> Simulators:
+    """The simulators, remembering nothing."""
+    _simulators.reset()
+    return _simulators
+
+
+@pytest.fixture
+def settings(simulators: Simulators) -> Settings:
+    """Settings that lead to the simulators."""
+    return read_settings(simulators.env)
+
+
+@pytest.fixture
+async def providers(settings: Settings) -> AsyncIterator[Providers]:
+    """Adapters for every provider."""
+    built = build_providers(settings)
+    yield built
+    await built.aclose()
+
+
+@pytest.fixture(scope="session")
+async def _app_database(server_url: str) -> AsyncIterator[str]:
+    name = _database_name()
+    await _execute(server_url, f"CREATE DATABASE {name}")
+    url = with_database(server_url, name)
+    connection = await asyncpg.connect(url)
+    try:
+        await Migrator(connection).migrate_up()
+        await apply_migrations(connection, bundled_migrations(WORKFLOW_MIGRATIONS, APP_MIGRATIONS))
+    finally:
+        await connection.close()
+    yield url
+    await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def app_url(_app_database: str) -> AsyncIterator[str]:
+    """DSN of a database with all the application's tables, emptied afterwards."""
+    yield _app_database
+    await _execute(_app_database, ";".join(f"DELETE FROM {table}" for table in TABLES))
+
+
+@pytest.fixture
+async def app_pool(app_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on ``app_url``."""
+    async with asyncpg.create_pool(app_url, min_size=1, max_size=10) as pool:
+        yield pool
