@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup test check interop coverage format clean
+.PHONY: help setup demo test check interop coverage format clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 setup: $(STAMP) ## create the virtual environment
+
+demo: $(STAMP) ## both workflows through real workers, on an embedded PostgreSQL and simulated providers
+	@$(BIN)/v1consortium demo $(ARGS)
 
 test: $(STAMP) ## run the tests on an embedded PostgreSQL (or TEST_DATABASE_URL); ARGS="tests/unit -k cron"
 	@$(BIN)/python -m pytest -m "not interop" $(ARGS)
@@ -45,4 +48,4 @@ format: $(STAMP) ## format and fix what can be fixed by machine
 	@$(BIN)/ruff check --fix src tests
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage
+	rm -rf $(VENV) .demo .v1consortium .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage

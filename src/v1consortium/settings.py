@@ -49,6 +49,7 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """The application's settings; each field is the environment variable of the same name.
 
+    ``embedded_database`` is the folder of an embedded PostgreSQL, used instead of a server.
     Durations are in seconds. ``workflow_retry_base`` is the wait after a step's first failure; it
     doubles with each further one.
     """
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     db_pass: SecretStr | None = None
     db_name: str | None = None
     river_schema: str | None = None
+    embedded_database: str | None = None
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from v1consortium.facilities import Facility
 from v1consortium.providers import Providers
-from v1consortium.queries.notification import NotificationKey
+from v1consortium.queries.drug_test_order import NewOrder, order_create
+from v1consortium.queries.facility import facility_upsert_many
+from v1consortium.queries.notification import Channel, NotificationKey
 from v1consortium.services.errors import AmbiguousError, PermanentError, TransientError
 from v1consortium.services.notify import EmailSender, SmsSender
 from v1consortium.simulators.client import Simulators
@@ -95,29 +98,58 @@ async def test_a_lost_answer_about_a_text_message_is_ambiguous(
         await sms.send(to=NUMBER, body="Hello")
 
 
-def key(channel: str) -> NotificationKey:
+@pytest.fixture
+async def order_id(app_pool: asyncpg.Pool) -> UUID:
+    """A stored order."""
+    site = Facility(
+        site_code="A1", name="Site", latitude=40.7, longitude=-74.0, time_zone="America/New_York"
+    )
+    await facility_upsert_many(app_pool, facilities=[site])
+    order = NewOrder(
+        order_id=uuid4(),
+        workflow_id="w1",
+        step_name="order",
+        org_id=None,
+        employee_id="e1",
+        reason="random",
+        dot=False,
+        testing_authority=None,
+        specimen="urine",
+        unit_codes=["X1"],
+        site_code="A1",
+        site_choice={},
+        rush=False,
+        observed=False,
+        expires_at=datetime.now(UTC) + timedelta(days=5),
+    )
+    await order_create(app_pool, order=order)
+    return order.order_id
+
+
+def key(channel: Channel, order_id: UUID) -> NotificationKey:
     return NotificationKey(
+        notification_id=uuid4(),
         workflow_id=str(uuid4()),
         step_name="notify",
-        order_id=None,
+        order_id=order_id,
         recipient="employee",
-        channel=channel,  # type: ignore[arg-type]
+        channel=channel,
     )
 
 
 async def test_a_mail_is_delivered_once(
-    email: EmailSender, simulators: Simulators, app_pool: asyncpg.Pool
+    email: EmailSender, simulators: Simulators, app_pool: asyncpg.Pool, order_id: UUID
 ) -> None:
-    wanted = key("email")
+    wanted = key("email", order_id)
     assert await deliver_email(app_pool, sender=email, key=wanted, to=TO)
     assert not await deliver_email(app_pool, sender=email, key=wanted, to=TO)
     assert simulators.count("smtp", "mails") == 1
 
 
 async def test_a_mail_of_unknown_fate_is_sent_again_under_its_id(
-    email: EmailSender, simulators: Simulators, app_pool: asyncpg.Pool
+    email: EmailSender, simulators: Simulators, app_pool: asyncpg.Pool, order_id: UUID
 ) -> None:
-    wanted = key("email")
+    wanted = key("email", order_id)
     simulators.arm("smtp", "accept_then_drop")
     with pytest.raises(AmbiguousError):
         await deliver_email(app_pool, sender=email, key=wanted, to=TO)
@@ -127,9 +159,9 @@ async def test_a_mail_of_unknown_fate_is_sent_again_under_its_id(
 
 @pytest.mark.parametrize("fault", ["drop", "execute_then_drop"])
 async def test_a_text_message_of_unknown_fate_is_looked_for_first(
-    sms: SmsSender, simulators: Simulators, app_pool: asyncpg.Pool, fault: str
+    sms: SmsSender, simulators: Simulators, app_pool: asyncpg.Pool, fault: str, order_id: UUID
 ) -> None:
-    wanted = key("sms")
+    wanted = key("sms", order_id)
     simulators.arm("twilio", fault, match={"method": "POST"})
     with pytest.raises(AmbiguousError):
         await deliver_sms(app_pool, sender=sms, key=wanted, to=NUMBER)
@@ -139,11 +171,11 @@ async def test_a_text_message_of_unknown_fate_is_looked_for_first(
 
 
 async def test_a_refused_recipient_is_recorded(
-    email: EmailSender, simulators: Simulators, app_pool: asyncpg.Pool
+    email: EmailSender, simulators: Simulators, app_pool: asyncpg.Pool, order_id: UUID
 ) -> None:
     simulators.arm("smtp", "reject")
     with pytest.raises(PermanentError):
-        await deliver_email(app_pool, sender=email, key=key("email"), to=TO)
+        await deliver_email(app_pool, sender=email, key=key("email", order_id), to=TO)
     row = await app_pool.fetchrow("SELECT * FROM notifications")
     assert (row["state"], row["failure_code"]) == ("failed", "550")
     assert TO not in str(dict(row))

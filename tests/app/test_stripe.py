@@ -89,13 +89,17 @@ async def test_a_trial_charges_nothing(payments: PaymentProvider, simulators: Si
 @pytest.mark.parametrize("card", ["pm_card_chargeDeclined", "pm_card_chargeCustomerFail"])
 async def test_a_declined_card_is_permanent(payments: PaymentProvider, card: str) -> None:
     customer_id = await customer(payments)
-    with pytest.raises(PermanentError) as failure:
+
+    async def pay() -> None:
         await payments.attach_payment_method(
             key="k:pm", customer_id=customer_id, payment_method=card
         )
         await payments.create_subscription(
             key="k:sub", customer_id=customer_id, price_id="price_x", metadata={}
         )
+
+    with pytest.raises(PermanentError) as failure:
+        await pay()
     assert failure.value.code == "generic_decline"
 
 

@@ -19,6 +19,8 @@ def demo(
     """
     from v1consortium.demo.run import run_demo
 
-    code = run(lambda: run_demo(folder.absolute()))
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    code = run(lambda: run_demo(folder))
     if code:
         raise typer.Exit(code)

@@ -12,7 +12,14 @@ from riverengine.queries.leader import leader_get
 from riverjobs import monitor
 from riverjobs.queries.queue_depth import queue_depths
 from v1consortium.cli.output import print_json
-from v1consortium.cli.session import EXIT_FAILED, EXIT_UNREACHABLE, Session, opened, run
+from v1consortium.cli.session import (
+    EXIT_FAILED,
+    EXIT_UNREACHABLE,
+    Session,
+    database_url,
+    opened,
+    run,
+)
 from v1consortium.migrations import pending
 from v1consortium.providers import unconfigured
 from v1consortium.queries.facility import facility_count
@@ -33,7 +40,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] =
     async def command() -> int:
         settings = read_settings()
         findings: list[Finding] = []
-        unreachable = await _database(settings, findings)
+        with database_url(settings) as url:
+            unreachable = await _database(settings, url, findings)
         if not unreachable and all(state == "ok" for _, state, _ in findings):
             async with opened() as session:
                 await _work(session, findings)
@@ -53,9 +61,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] =
         raise typer.Exit(code)
 
 
-async def _database(settings: Settings, findings: list[Finding]) -> bool:
+async def _database(settings: Settings, url: str, findings: list[Finding]) -> bool:
     """Settings, reachability, migrations; whether the database does not answer."""
-    url = settings.require_database_url()
     try:
         missing = await pending(url, schema=settings.river_schema)
     except DatabaseUnavailableError as error:

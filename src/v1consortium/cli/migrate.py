@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from v1consortium.cli.session import EXIT_FAILED, run
+from v1consortium.cli.session import EXIT_FAILED, database_url, run
 from v1consortium.migrations import migrate, pending
 from v1consortium.settings import masked_url, read_settings
 
@@ -30,21 +30,29 @@ def migrate_command(
 
     async def command() -> None:
         settings = read_settings()
-        url = settings.require_database_url()
-        if direction is Direction.STATUS:
-            missing = await pending(url, schema=settings.river_schema)
-            names = [f"river {version:03d}" for version in missing.river]
-            names += [file.file_name for file in missing.files]
-            for name in names:
-                typer.echo(f"missing  {name}")
-            if names:
-                typer.echo("Next: v1consortium migrate")
-                raise typer.Exit(EXIT_FAILED)
-            typer.echo(f"{masked_url(url)} is up to date.")
-            return
-        applied = await migrate(url, schema=settings.river_schema)
-        for name in applied:
-            typer.echo(f"applied  {name}")
-        typer.echo(f"{masked_url(url)} is up to date ({len(applied)} applied).")
+        with database_url(settings) as url:
+            if direction is Direction.STATUS:
+                await _tell_status(url, settings.river_schema)
+            else:
+                await _migrate(url, settings.river_schema)
 
     run(command)
+
+
+async def _tell_status(url: str, schema: str | None) -> None:
+    missing = await pending(url, schema=schema)
+    names = [f"river {version:03d}" for version in missing.river]
+    names += [file.file_name for file in missing.files]
+    for name in names:
+        typer.echo(f"missing  {name}")
+    if names:
+        typer.echo("Next: v1consortium migrate")
+        raise typer.Exit(EXIT_FAILED)
+    typer.echo(f"{masked_url(url)} is up to date.")
+
+
+async def _migrate(url: str, schema: str | None) -> None:
+    applied = await migrate(url, schema=schema)
+    for name in applied:
+        typer.echo(f"applied  {name}")
+    typer.echo(f"{masked_url(url)} is up to date ({len(applied)} applied).")

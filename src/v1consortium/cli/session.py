@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from riverengine import (
     RiverError,
     SchemaVersionError,
 )
+from riverengine.embedded import start_postgres
 from riverengine.embedded.postgres import EmbeddedPostgresError
 from riverjobs import (
     Config,
@@ -72,23 +73,28 @@ class Session:
     orchestrator: WorkflowOrchestrator
 
 
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The DSN of the settings' database; an embedded one is started for the time being."""
+    if settings.embedded_database is None:
+        yield settings.require_database_url()
+        return
+    with start_postgres(Path(settings.embedded_database).absolute(), durable=True) as server:
+        yield server.url
+
+
 @asynccontextmanager
 async def opened() -> AsyncIterator[Session]:
     """A session on the database of the settings; works no jobs."""
     settings = read_settings()
-    manager = RiverManager(
-        Config(
-            database_url=settings.require_database_url(),
-            schema=settings.river_schema,
-            pool_size=4,
-        )
-    )
-    orchestrator = register_river_workers(manager, settings)
-    await manager.open()
-    try:
-        yield Session(settings, manager, orchestrator)
-    finally:
-        await manager.stop()
+    with database_url(settings) as url:
+        manager = RiverManager(Config(database_url=url, schema=settings.river_schema, pool_size=4))
+        orchestrator = register_river_workers(manager, settings)
+        await manager.open()
+        try:
+            yield Session(settings, manager, orchestrator)
+        finally:
+            await manager.stop()
 
 
 def run(command: Callable[[], Awaitable[T]]) -> T:

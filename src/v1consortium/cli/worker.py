@@ -15,7 +15,7 @@ from riverengine import ConfigError, QueueConfig, StopTimeoutError
 from riverengine.embedded import start_postgres
 from riverengine.insert.plan import validate_queue_name
 from riverjobs import DEFAULT_QUEUES, Config, RiverManager
-from v1consortium.cli.session import EMBEDDED_FOLDER, EXIT_FAILED, UsageError, run
+from v1consortium.cli.session import EMBEDDED_FOLDER, EXIT_FAILED, UsageError, database_url, run
 from v1consortium.logs import LEVELS, set_up_logs
 from v1consortium.migrations import migrate
 from v1consortium.providers import build_providers, unconfigured
@@ -62,9 +62,11 @@ def river_worker(
         )
         queues = parse_queues(queue or [])
         if not embedded:
-            return await work(settings, settings.require_database_url(), queues, worker_id)
-        with start_postgres(EMBEDDED_FOLDER.absolute(), durable=True, keep=True) as server:
+            with database_url(settings) as url:
+                return await work(settings, url, queues, worker_id)
+        with start_postgres(EMBEDDED_FOLDER.absolute(), durable=True) as server:
             await migrate(server.url, schema=settings.river_schema)
+            logger.info("embedded database", extra={"fields": {"url": server.url}})
             return await work(settings, server.url, queues, worker_id)
 
     code = run(command)
@@ -93,14 +95,12 @@ def parse_queues(options: Sequence[str]) -> dict[str, int]:
     return queues
 
 
-async def work(
-    settings: Settings, database_url: str, queues: dict[str, int], worker_id: str | None
-) -> int:
+async def work(settings: Settings, url: str, queues: dict[str, int], worker_id: str | None) -> int:
     """Work until a signal; returns the exit code."""
     providers = build_providers(settings)
     manager = RiverManager(
         Config(
-            database_url=database_url,
+            database_url=url,
             queues={name: QueueConfig(max_workers=number) for name, number in queues.items()},
             poll_interval=timedelta(seconds=settings.worker_poll_interval_s),
             schema=settings.river_schema,
@@ -112,7 +112,7 @@ async def work(
     signals = _listen_for_signals()
     try:
         await manager.start()
-        _tell_start(settings, database_url, queues, manager)
+        _tell_start(settings, url, queues, manager)
         await signals.get()
         return await _stop(manager, settings, signals)
     finally:
@@ -158,14 +158,14 @@ def _listen_for_signals() -> asyncio.Queue[int]:
 
 
 def _tell_start(
-    settings: Settings, database_url: str, queues: dict[str, int], manager: RiverManager
+    settings: Settings, url: str, queues: dict[str, int], manager: RiverManager
 ) -> None:
     logger.info(
         "river_worker started",
         extra={
             "fields": {
                 "client_id": manager.client.id,
-                "database": masked_url(database_url),
+                "database": masked_url(url),
                 "queues": queues,
             }
         },

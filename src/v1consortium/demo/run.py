@@ -82,11 +82,10 @@ async def run_demo(folder: Path) -> int:
     """Run all scenarios with everything below ``folder``; 0 if each ended as it must."""
     began = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "river_worker.log"
+    log, data = folder / "river_worker.log", folder / "postgres"
     with ExitStack() as stack:
         console.print("Starting PostgreSQL, the simulated providers and river_worker ...")
-        server = stack.enter_context(start_postgres(folder / "postgres", durable=False))
+        server = stack.enter_context(start_postgres(data, durable=False))
         simulators = stack.enter_context(Simulators())
         await migrate(server.url, schema=None)
         environment = {
@@ -109,12 +108,14 @@ async def run_demo(folder: Path) -> int:
         finally:
             await manager.stop()
         code = _tell(running, simulators, console, began)
-        first = next((each.workflow_id for each in running if each.workflow_id), "ID")
-        console.print(f"worker's log      {log}")
-        console.print(f"database          {server.url} (ends with this command)")
-        console.print("To look further, keep one running in another terminal:")
-        console.print("  v1consortium river_worker --embedded")
-        console.print(f"and ask it: v1consortium workflow show {first if False else 'ID'}")
+    first = next((each.workflow_id for each in running if each.workflow_id), "ID")
+    command = f"EMBEDDED_DATABASE={data} {_program()}"
+    console.print()
+    console.print(f"Database (stopped now, kept in {data}): {server.url}", soft_wrap=True)
+    console.print(f"Log of river_worker: {log}", soft_wrap=True)
+    console.print("To look further:")
+    console.print(f"  {command} workflow list", soft_wrap=True)
+    console.print(f"  {command} workflow show {first}", soft_wrap=True)
     return code
 
 
@@ -136,10 +137,21 @@ def _start_worker(environment: dict[str, str], log: Path) -> subprocess.Popen[by
 
 async def _await_worker(worker: subprocess.Popen[bytes], log: Path) -> None:
     async with asyncio.timeout(_WORKER_START):
-        while b"river_worker started" not in log.read_bytes():
+        while not _has_started(log):
             if worker.poll() is not None:
                 raise RuntimeError(f"river_worker did not start; see {log}")
             await asyncio.sleep(0.05)
+
+
+def _has_started(log: Path) -> bool:
+    return b"river_worker started" in log.read_bytes()
+
+
+def _program() -> str:
+    """The command beside this Python, as a path that is short from here."""
+    program = Path(sys.executable).with_name("v1consortium")
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

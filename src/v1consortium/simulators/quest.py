@@ -89,7 +89,7 @@ class QuestSimulator:
         if not reference or not all(text_of(order, name) for name in needed):
             return _failure("MISSING_FIELD")
         record: Record = {
-            "quest_order_id": str(900000 + len(self._store.records(_ORDERS))),
+            "quest_order_id": str(uuid4().int % 10**12),
             "reference_test_id": uuid4().hex[:10].upper(),
             "client_reference_id": reference,
             "site": text_of(order, "CollectionSiteID"),
