@@ -34,7 +34,10 @@ class QueueConfig:
 class Config:
     """Settings of a client. Source of defaults and limits: river client.go at v0.51.1.
 
-    An empty ``queues`` makes an insert-only client: it works nothing and never leads.
+    An empty ``queues`` makes an insert-only client: it works nothing and never leads.  id: None for
+    River's, of host and time. A name that stays over restarts lets a restarted client take back at
+    once the jobs its dead process left running; two living clients cannot share it (not with
+    ``poll_only``, where nothing is taken back).
     """
 
     id: str | None = None

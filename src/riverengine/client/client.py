@@ -31,6 +31,7 @@ from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
 from riverengine.run.maintenance.periodic import PeriodicJob, PeriodicJobBundle
 from riverengine.run.notifier import Notifier
+from riverengine.run.own_jobs import OwnJobs
 from riverengine.run.producer import Producer
 from riverengine.schema.migrator import check_schema
 from riverengine.types.errors import (
@@ -220,7 +221,15 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
     async def _start_services(self) -> None:
         config, logger = self.config, self.logger
         if not config.poll_only:
-            self._notifier = Notifier(self._connect, schema=config.schema, logger=logger)
+            own_jobs = OwnJobs(
+                schema=config.schema, client_id=self.id, clock=self.clock, logger=logger
+            )
+            self._notifier = Notifier(
+                self._connect,
+                schema=config.schema,
+                logger=logger,
+                prepare=own_jobs.prepare if config.id is not None else None,
+            )
             await self._notifier.connect()
             await self._notifier.start()
         self._completer = Completer(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from riverengine.queries.statement import Executor, Record, statement
 from riverengine.types.job import JobId
+from riverengine.work.go_json import format_time
 
 _FILE = "job_fetch.sql"
 _GET_AVAILABLE = statement(_FILE, "job_get_available")
 _GET_CANCEL_REQUESTED = statement(_FILE, "job_get_cancel_requested")
+_CLIENT_ID_LOCK = statement(_FILE, "client_id_lock")
+_TAKE_BACK = statement(_FILE, "job_take_back")
+
+TAKEN_BACK_ERROR = "Job taken back: its client was started again"
+"""Text of the error that taking back appends to the job."""
 
 
 async def job_get_available(
@@ -44,4 +51,21 @@ async def job_get_cancel_requested(
 ) -> list[JobId]:
     """Those of the running jobs ``ids`` that somebody asked to cancel."""
     records = await db.fetch(_GET_CANCEL_REQUESTED.sql(schema), list(ids), timeout=timeout)
+    return [JobId(record["id"]) for record in records]
+
+
+async def client_id_lock(connection: Executor, *, schema: str | None, client_id: str) -> bool:
+    """Claim a client id for the connection's session; False when another session holds it."""
+    held: bool = await connection.fetchval(_CLIENT_ID_LOCK.sql(schema), client_id, schema)
+    return held
+
+
+async def job_take_back(
+    db: Executor, *, schema: str | None, client_id: str, at: datetime
+) -> list[JobId]:
+    """End the attempts of a dead process with this client id: available again, or discarded.
+
+    at: the process's clock, for the error entry.  The caller holds the id's lock.
+    """
+    records = await db.fetch(_TAKE_BACK.sql(schema), client_id, format_time(at), TAKEN_BACK_ERROR)
     return [JobId(record["id"]) for record in records]

@@ -24,6 +24,10 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 """Opens a connection that its user closes."""
 
 
+Prepare = Callable[[asyncpg.Connection], Awaitable[None]]
+"""Readies a fresh connection."""
+
+
 class TopicSubscription:
     """One callback on one topic, until :meth:`close`."""
 
@@ -46,16 +50,20 @@ class Notifier(Service):
         *,
         schema: str | None,
         logger: logging.Logger,
+        prepare: Prepare | None = None,
         ping_interval: float = _PING_INTERVAL,
         retry_scale: float = 1.0,
     ) -> None:
-        """ping_interval: seconds of silence before the connection is checked.
+        """prepare: called with every new connection before it listens.
+
+        ping_interval: seconds of silence before the connection is checked.
 
         retry_scale: factor on the pauses between failed connections.
         """
         super().__init__("notifier", logger)
         self._connect = connect
         self._schema = schema
+        self._prepare = prepare
         self._ping_interval = ping_interval
         self._retry_scale = retry_scale
         self._connection: asyncpg.Connection | None = None
@@ -117,6 +125,12 @@ class Notifier(Service):
         connection = await self._connect()
         self._gone = False
         connection.add_termination_listener(self._on_termination)
+        try:
+            if self._prepare is not None:
+                await self._prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def _listen(self) -> None:

@@ -39,3 +39,46 @@ WHERE id = ANY ($1::bigint[])
     AND state = 'running'
     AND metadata ? 'cancel_attempted_at'
 ORDER BY id;
+
+
+-- name: client_id_lock
+-- True when no other session holds the id; the lock ends with the session.
+SELECT pg_try_advisory_lock(
+    hashtextextended(concat('riverengine:client:', $2::text, ':', $1::text), 0)
+);
+
+-- name: job_take_back
+-- Ends the attempts a client left running when its process died; only it may call this.
+UPDATE /* SCHEMA */river_job AS job
+SET
+    state = CASE
+        WHEN job.metadata ? 'cancel_attempted_at' THEN 'cancelled'
+        WHEN job.attempt >= job.max_attempts THEN 'discarded'
+        ELSE 'available'
+    END::/* SCHEMA */river_job_state,
+    finalized_at = CASE
+        WHEN job.metadata ? 'cancel_attempted_at' OR job.attempt >= job.max_attempts THEN now()
+    END,
+    scheduled_at = CASE
+        WHEN job.metadata ? 'cancel_attempted_at' OR job.attempt >= job.max_attempts
+            THEN job.scheduled_at
+        ELSE now()
+    END,
+    errors = array_append(
+        job.errors,
+        jsonb_build_object('at', $2::text, 'attempt', job.attempt, 'error', $3::text, 'trace', '')
+    ),
+    metadata = CASE
+        WHEN jsonb_typeof(job.metadata) = 'object' THEN job.metadata || jsonb_build_object(
+            'river:rescue_count',
+            CASE
+                WHEN jsonb_typeof(job.metadata -> 'river:rescue_count') = 'number'
+                    THEN (job.metadata ->> 'river:rescue_count')::numeric::bigint + 1
+                ELSE 1
+            END
+        )
+        ELSE job.metadata
+    END
+WHERE job.state = 'running'
+    AND job.attempted_by[array_upper(job.attempted_by, 1)] = $1::text
+RETURNING job.id;
