@@ -15,7 +15,7 @@ from types import TracebackType
 
 from riverengine import Json
 
-DONOR = {
+DONOR: dict[str, Json] = {
     "employee_id": "E-1",
     "first_name": "Dana",
     "last_name": "Driver",

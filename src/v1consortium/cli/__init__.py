@@ -6,12 +6,10 @@ database does not answer.
 
 from __future__ import annotations
 
-import click
 import typer
 
 from v1consortium.cli import demo, doctor, facility, job, migrate, monitor, order, queue, worker
 from v1consortium.cli import workflow as workflows
-from v1consortium.cli.session import EXIT_USAGE
 
 app = typer.Typer(
     name="v1consortium",
@@ -38,18 +36,10 @@ app.add_typer(order.app, name="order")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     try:
-        code = app(args=arguments, prog_name="v1consortium", standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        return EXIT_USAGE
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (typer.Exit, click.exceptions.Exit) as error:
-        return error.exit_code
-    except (typer.Abort, click.exceptions.Abort):
-        return 130
-    return code if isinstance(code, int) else 0
+        app(args=arguments, prog_name="v1consortium")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def script() -> None:
