@@ -165,7 +165,7 @@ class LogMiddleware:
 
     async def work(self, job: JobRow, next_: WorkNext) -> None:
         """Run around the job."""
-        args = job.args
+        args = job.args if isinstance(job.args, dict) else {}
         fields = {
             "job_id": job.id,
             "kind": job.kind,

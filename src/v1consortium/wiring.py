@@ -13,7 +13,7 @@ from riverjobs import (
     register_monitors,
 )
 from v1consortium.providers import Providers
-from v1consortium.settings import Settings
+from v1consortium.settings import Settings, read_settings
 from v1consortium.workflows.drug_test_order import DRUG_TEST_ORDER, DrugTestOrderWorker
 from v1consortium.workflows.send_test_notification import SendTestNotificationWorker
 from v1consortium.workflows.user_signup import (
@@ -29,15 +29,17 @@ DEFINITIONS = (USER_SIGNUP, DRUG_TEST_ORDER)
 
 def register_river_workers(
     manager: RiverManager,
-    settings: Settings,
+    settings: Settings | None = None,
     providers: Providers | None = None,
     *,
     logger: logging.Logger | None = None,
 ) -> WorkflowOrchestrator:
     """Register every workflow, worker and monitor with ``manager``, before it is opened.
 
-    providers: None for a process that only starts workflows.
+    settings: None for the environment's; raises ``SettingsError``.  providers: None for none, fit
+    for a process that only starts workflows.
     """
+    settings = settings or read_settings()
     given = providers or Providers()
     orchestrator = WorkflowOrchestrator(manager, WorkflowManager(manager), logger)
     for definition in DEFINITIONS:

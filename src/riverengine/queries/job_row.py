@@ -28,9 +28,9 @@ def job_row_from_record(record: Record) -> JobRow:
         attempt=max(record["attempt"], 0),
         max_attempts=max(record["max_attempts"], 0),
         attempted_at=record["attempted_at"],
-        created_at=record["created_at"],
+        created_at=_aware(record["created_at"]),
         finalized_at=record["finalized_at"],
-        scheduled_at=record["scheduled_at"],
+        scheduled_at=_aware(record["scheduled_at"]),
         priority=max(record["priority"], 0),
         encoded_args=record["args"],
         attempted_by=tuple(record["attempted_by"] or ()),
@@ -87,6 +87,11 @@ def attempt_error(text: str) -> AttemptError:
         error=_text(value.get("error")),
         trace=_text(value.get("trace")),
     )
+
+
+def _aware(value: datetime) -> datetime:
+    # The driver reads PostgreSQL's infinities as times without a zone.
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
 def _time(value: Json) -> datetime:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -77,6 +77,7 @@ class Producer(Service):
         poll = settings.fetch_poll_interval or config.fetch_poll_interval
         self._poll_interval = poll.total_seconds()
         self._active: dict[JobId, Executor] = {}
+        self._superseded: set[Executor] = set()
         self._stuck_slots = 0
         self._paused = False
         self._draining = False
@@ -107,7 +108,7 @@ class Producer(Service):
     @property
     def running(self) -> int:
         """Jobs whose outcome is not yet known."""
-        return len(self._active)
+        return len(self._active) + len(self._superseded)
 
     @property
     def is_paused(self) -> bool:
@@ -134,7 +135,7 @@ class Producer(Service):
 
     def cancel_all(self, cause: CancelCause) -> None:
         """Cancel every running job."""
-        for executor in list(self._active.values()):
+        for executor in (*self._active.values(), *self._superseded):
             executor.cancel(cause)
 
     async def run(self) -> None:
@@ -180,7 +181,7 @@ class Producer(Service):
         return self._clock.monotonic() + self._poll_interval + jitter
 
     def _free(self) -> int:
-        return self._settings.max_workers - len(self._active) + self._stuck_slots
+        return self._settings.max_workers - self.running + self._stuck_slots
 
     def _fetch_delay(self, now: float) -> float | None:
         """Seconds until the next fetch; None while none is wanted."""
@@ -223,7 +224,7 @@ class Producer(Service):
         finally:
             self._fetching = False
             self._cancelled_while_fetching.clear()
-            if not self._active:
+            if not self.running:
                 self._empty.set()
 
     async def _claim(self, limit: int) -> Sequence[Record]:
@@ -239,14 +240,20 @@ class Producer(Service):
             )
 
     def _start_jobs(self, records: Sequence[Record]) -> None:
-        for record in sorted(records, key=_fetch_order):
-            error: Exception | None = None
+        claimed: list[tuple[JobRow, Exception | None]] = []
+        for record in records:
             try:
-                row = job_row_from_record(record)
+                claimed.append((job_row_from_record(record), None))
             except Exception as decode_error:  # noqa: BLE001 - told by the attempt
                 # The row is claimed: it gets an execution, which fails, or it would be stuck.
-                row, error = undecodable_job_row(record), decode_error
+                claimed.append((undecodable_job_row(record), decode_error))
+        for row, error in sorted(claimed, key=_fetch_order):
             executor = self._executor_for(row, error, self._on_stuck)
+            former = self._active.get(row.id)
+            if former is not None:
+                # It lost its job to a rescue, and the job came back here: its outcome is fenced.
+                self._superseded.add(former)
+                former.cancel(CancelCause.REMOTE)
             self._active[row.id] = executor
             if row.id in self._cancelled_while_fetching:
                 executor.cancel(CancelCause.REMOTE)
@@ -279,9 +286,10 @@ class Producer(Service):
             # No await follows: a cancellation that came too late must not lose the outcome.
             if self._active.get(row.id) is executor:
                 del self._active[row.id]
+            self._superseded.discard(executor)
             if executor.is_stuck:
                 self._stuck_slots -= 1
-            if not self._active and not self._fetching:
+            if not self.running and not self._fetching:
                 self._empty.set()
             if self._requested:
                 self._wake.set()
@@ -318,5 +326,6 @@ class Producer(Service):
             self._fetch_soon()
 
 
-def _fetch_order(record: Record) -> tuple[int, object, int]:
-    return (record["priority"], record["scheduled_at"], record["id"])
+def _fetch_order(claimed: tuple[JobRow, Exception | None]) -> tuple[int, datetime, int]:
+    row = claimed[0]
+    return (row.priority, row.scheduled_at, row.id)

@@ -183,13 +183,20 @@ def finish_of(
 
 
 def error_text(error: BaseException | str) -> str:
-    """An error as it is stored: River's own as they are, others with their type."""
+    """An error as it is stored: River's own as they are, others with their type.
+
+    Of a database's error only type, SQLSTATE and constraint are told: its text quotes values.
+    """
     if isinstance(error, str):
         return error
     if isinstance(error, RiverError | JobSignal):
         return str(error)
-    text = str(error)
     name = type(error).__name__
+    sqlstate = getattr(error, "sqlstate", None)
+    if isinstance(sqlstate, str):
+        constraint = getattr(error, "constraint_name", None)
+        return f"{name} ({sqlstate}{', ' + constraint if constraint else ''})"
+    text = str(error)
     return f"{name}: {text}" if text else name
 
 

@@ -233,3 +233,32 @@ async def test_outcomes_survive_a_failing_database(pool: asyncpg.Pool) -> None:
         )
     assert event.kind is EventKind.JOB_COMPLETED
     assert (await stored(pool, result.job.id)).attempt == 1
+
+
+async def test_a_client_that_gets_its_own_lost_job_back_ends_the_former_attempt(
+    pool: asyncpg.Pool,
+) -> None:
+    gate = Gate()
+    ends: list[tuple[int, str]] = []
+
+    async def late(job: Job[NoteArgs]) -> None:
+        try:
+            await gate(job)
+            ends.append((job.row.attempt, "returned"))
+        except asyncio.CancelledError:
+            ends.append((job.row.attempt, "cancelled"))
+            raise
+
+    async with started(pool, NoteWorker(late)) as client, client.subscribe() as events:
+        await client.insert(NoteArgs())
+        await gate.next()
+        await pool.execute("UPDATE river_job SET state = 'available', scheduled_at = now()")
+        second = await gate.next()
+        gate.opened.set()
+        (event,) = await ended(events)
+        await client.stop()
+    assert second.row.attempt == 2
+    assert sorted(ends) == [(1, "cancelled"), (2, "returned")]
+    assert event.kind is EventKind.JOB_COMPLETED
+    assert event.job is not None
+    assert event.job.attempt == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from riverjobs import register_monitors
 from riverjobs.monitor import cleanup, health, metrics, stuck_workflows
@@ -87,10 +87,12 @@ async def test_the_leader_runs_the_monitors(workflow_url: str) -> None:
 def test_each_monitor_has_its_documented_interval(workflow_url: str) -> None:
     system = System(workflow_url)
     register_monitors(system.orchestrator)
-    assert {job.id for job in system.manager.periodic_jobs} == {
-        "workflow_stuck_monitor",
-        "workflow_cleanup",
-        "workflow_metrics",
-        "workflow_health",
-        "workflow_reconcile",
+    at = datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
+    due = {job.id: job.schedule.next(at) for job in system.manager.periodic_jobs}
+    assert due == {
+        "workflow_stuck_monitor": at + timedelta(minutes=5),
+        "workflow_cleanup": datetime(2026, 11, 25, 3, 0, tzinfo=UTC),
+        "workflow_metrics": at + timedelta(minutes=10),
+        "workflow_health": at + timedelta(minutes=1),
+        "workflow_reconcile": at + timedelta(seconds=30),
     }

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
 from riverengine import JobCancel, JobRow, JobSnooze, JobState, UnknownJobKindError
@@ -48,6 +49,13 @@ ROW = JobRow(
     unique_states=None,
 )
 CANCELLED = asyncio.CancelledError()
+
+
+def _unique_violation() -> asyncpg.UniqueViolationError:
+    error = asyncpg.UniqueViolationError("duplicate key value")
+    error.detail = "Key (email)=(ann@example.com) already exists."
+    error.constraint_name = "users_email_key"
+    return error
 
 
 @pytest.mark.parametrize(
@@ -183,6 +191,7 @@ def test_an_interruption_gives_the_attempt_back(attempt: int, left: int) -> None
         ("as it is", "as it is"),
         (ValueError("bad"), "ValueError: bad"),
         (ValueError(), "ValueError"),
+        (_unique_violation(), "UniqueViolationError (23505, users_email_key)"),
         (JobCancel("why"), "JobCancelError: why"),
         (
             UnknownJobKindError("x"),

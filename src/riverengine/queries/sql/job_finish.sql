@@ -1,5 +1,6 @@
 -- name: job_complete_plain
 -- The commonest outcome in its cheapest form. Rows of which the attempt lost hold are left out.
+-- Attempts are compared as they are read: never below zero.
 UPDATE /* SCHEMA */river_job AS job
 SET state = 'completed', finalized_at = input.finalized_at
 FROM unnest(
@@ -7,7 +8,7 @@ FROM unnest(
 ) AS input (id, attempt, attempted_at, finalized_at)
 WHERE job.id = input.id
     AND job.state = 'running'
-    AND job.attempt = input.attempt
+    AND greatest(job.attempt, 0) = input.attempt
     AND job.attempted_at = input.attempted_at
     AND job.attempted_by[array_upper(job.attempted_by, 1)] = $5::text
 RETURNING job.id, job.metadata;
@@ -46,7 +47,7 @@ owned AS (
             AND job.metadata ? 'cancel_attempted_at' AS cancelling
     FROM /* SCHEMA */river_job AS job
     INNER JOIN input ON input.id = job.id
-    WHERE job.attempt = input.attempt
+    WHERE greatest(job.attempt, 0) = input.attempt
         AND job.attempted_at = input.attempted_at
         AND job.attempted_by[array_upper(job.attempted_by, 1)] = $10::text
         AND (job.state = 'running' OR input.metadata IS NOT NULL)
