@@ -152,7 +152,6 @@ def purchase(workflow_id: str, **changes: object) -> Purchase:
         "payment_method": "pm_card_visa",
         "trial_days": None,
         "key": f"{workflow_id}:process_subscription",
-        "is_repeat": False,
     }
     return Purchase(**(values | changes))  # type: ignore[arg-type]
 
@@ -192,7 +191,7 @@ async def test_a_purchase_tried_until_it_succeeds_charges_once(
     simulators.arm("stripe", fault, status=500, match={"method": "POST", "path": path})
     with pytest.raises(AmbiguousError):
         await buy_subscription(app_pool, payments=payments, purchase=purchase(organization))
-    again = purchase(organization, is_repeat=True)
+    again = purchase(organization)
     await buy_subscription(app_pool, payments=payments, purchase=again)
     await buy_subscription(app_pool, payments=payments, purchase=again)
     effects = simulators.effects("stripe")
@@ -207,9 +206,7 @@ async def test_attempts_at_once_charge_once(
 ) -> None:
     results = await asyncio.gather(
         *(
-            buy_subscription(
-                app_pool, payments=payments, purchase=purchase(organization, is_repeat=True)
-            )
+            buy_subscription(app_pool, payments=payments, purchase=purchase(organization))
             for _ in range(3)
         ),
         return_exceptions=True,
@@ -228,7 +225,20 @@ async def test_a_declined_purchase_suspends_and_another_card_pays(
             purchase=purchase(organization, payment_method="pm_card_chargeCustomerFail"),
         )
     assert await app_pool.fetchval("SELECT status FROM organizations") == "suspended"
-    await buy_subscription(
-        app_pool, payments=payments, purchase=purchase(organization, is_repeat=True)
-    )
+    await buy_subscription(app_pool, payments=payments, purchase=purchase(organization))
     assert simulators.effects("stripe")["payments"] == {organization: 1}
+
+
+async def test_a_fresh_job_after_the_keys_are_forgotten_charges_nothing_more(
+    payments: PaymentProvider, simulators: Simulators, app_pool: asyncpg.Pool, organization: str
+) -> None:
+    simulators.arm(
+        "stripe", "execute_then_drop", match={"method": "POST", "path": "/v1/subscriptions"}
+    )
+    with pytest.raises(AmbiguousError):
+        await buy_subscription(app_pool, payments=payments, purchase=purchase(organization))
+    # Another key stands for one that Stripe has forgotten.
+    later = purchase(organization, key=f"{organization}:a-day-later")
+    await buy_subscription(app_pool, payments=payments, purchase=later)
+    assert simulators.effects("stripe")["payments"] == {organization: 1}
+    assert simulators.effects("stripe")["customers"] == {organization: 1}

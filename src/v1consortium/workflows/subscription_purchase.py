@@ -18,7 +18,7 @@ from v1consortium.workflows.stable_ids import stable_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purchase:
-    """What is bought. ``key`` is stable over all attempts; ``is_repeat``: not the first attempt."""
+    """What is bought. ``key`` is stable over all attempts and retries by hand."""
 
     workflow_id: str
     org_id: str
@@ -28,7 +28,6 @@ class Purchase:
     payment_method: str | None
     trial_days: int | None
     key: str
-    is_repeat: bool
 
 
 async def buy_subscription(
@@ -67,10 +66,9 @@ async def _customer(db: Executor, payments: PaymentProvider, purchase: Purchase)
     known = await organization_get_customer(db, org_id=purchase.org_id)
     if known is not None:
         return known
-    found = None
-    if purchase.is_repeat:
-        # Stripe forgets keys after a day; a look-up does not.
-        found = await payments.find_customer(email=purchase.email, workflow_id=purchase.workflow_id)
+    # Always looked up: Stripe forgets keys after a day, and the job of a retry by hand may be a
+    # fresh one that knows of no earlier attempt.
+    found = await payments.find_customer(email=purchase.email, workflow_id=purchase.workflow_id)
     customer_id = found or await payments.ensure_customer(
         key=f"{purchase.key}:customer",
         email=purchase.email,
@@ -85,11 +83,9 @@ async def _customer(db: Executor, payments: PaymentProvider, purchase: Purchase)
 async def _subscription(
     payments: PaymentProvider, purchase: Purchase, customer_id: str
 ) -> PaymentSubscription:
-    found = None
-    if purchase.is_repeat:
-        found = await payments.find_subscription(
-            customer_id=customer_id, workflow_id=purchase.workflow_id
-        )
+    found = await payments.find_subscription(
+        customer_id=customer_id, workflow_id=purchase.workflow_id
+    )
     if found is not None and found.succeeded:
         return found
     if purchase.payment_method is not None:

@@ -154,16 +154,9 @@ class ProcessSubscriptionWorker(WorkerBase[ProcessSubscriptionArgs]):
                 payment_method=given.payment_method,
                 trial_days=trial,
                 key=context.idempotency_key(),
-                is_repeat=_is_repeat(context),
             ),
         )
         return {"subscription_id": bought.id, "subscription_status": bought.status}
-
-
-def _is_repeat(context: StepContext) -> bool:
-    """Whether the step may have run before: by an attempt, a rescue or a retry by hand."""
-    row = context.job.row
-    return context.attempt > 1 or bool(row.errors) or len(row.attempted_by) > 1
 
 
 USER_SIGNUP = WorkflowDefinition(
