@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from datetime import timedelta
@@ -44,7 +45,7 @@ async def test_logs_tell_each_step_and_no_private_data(
     environment: dict[str, str], orchestrator: WorkflowOrchestrator, simulators: Simulators
 ) -> None:
     secret = environment["SUPABASE_SERVICE_ROLE_KEY"]
-    simulators.arm("stripe", "status", status=503)
+    simulators.arm("stripe", "status", status=503, match={"method": "POST"})
     ids = [
         await orchestrator.start_workflow("user_signup", SIGNUP),
         await orchestrator.start_workflow("drug_test_order", ORDER),
@@ -181,3 +182,34 @@ async def _until_running(orchestrator: WorkflowOrchestrator) -> None:
             if await _running(orchestrator):
                 return
             await asyncio.sleep(0.02)
+
+
+async def test_processes_share_one_parent_and_a_killed_one_comes_back(
+    environment: dict[str, str], orchestrator: WorkflowOrchestrator
+) -> None:
+    async with WorkerProcess(environment, "--processes", "2", "--id", "w") as parent:
+
+        async def clients() -> set[str]:
+            async with asyncio.timeout(20):
+                while True:
+                    found = [
+                        (line["client_id"], line["pid"])
+                        for line in parent.lines()
+                        if line["message"] == "river_worker started"
+                    ]
+                    if len(found) >= wanted:
+                        return {str(pid) for _, pid in found}
+                    await asyncio.sleep(0.02)
+
+        wanted = 2
+        first = await clients()
+        os.kill(int(min(first)), signal.SIGKILL)
+        wanted = 3
+        await clients()
+        workflow_id = await orchestrator.start_workflow("user_signup", SIGNUP)
+        execution = await orchestrator.wait(workflow_id, timeout=SOON)
+        assert execution.status is WorkflowStatus.COMPLETED
+        parent.terminate()
+        assert await parent.ended() == 0
+    attempted = await orchestrator.client.pool.fetch("SELECT attempted_by FROM river_job")
+    assert {client for row in attempted for client in row["attempted_by"]} <= {"w-1", "w-2"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,6 +16,7 @@ from riverengine import ConfigError, QueueConfig, StopTimeoutError
 from riverengine.embedded import start_postgres
 from riverengine.insert.plan import validate_queue_name
 from riverjobs import DEFAULT_QUEUES, Config, RiverManager
+from v1consortium.cli.processes import ProcessGroup
 from v1consortium.cli.session import EMBEDDED_FOLDER, EXIT_FAILED, UsageError, database_url, run
 from v1consortium.logs import LEVELS, set_up_logs
 from v1consortium.migrations import migrate
@@ -40,6 +42,9 @@ def river_worker(
             help="a name that stays over restarts: the process takes back its own jobs at once",
         ),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, max=256, help="so many worker processes under one parent")
+    ] = 1,
     embedded: Annotated[
         bool, typer.Option("--embedded", help="use a PostgreSQL of this application's own")
     ] = False,
@@ -57,10 +62,11 @@ def river_worker(
 
     async def command() -> int:
         settings = read_settings()
-        set_up_logs(
-            _level(log_level or settings.log_level), _format(log_format or settings.log_format)
-        )
+        form = _format(log_format or settings.log_format)
+        set_up_logs(_level(log_level or settings.log_level), form)
         queues = parse_queues(queue or [])
+        if processes > 1:
+            return await _run_processes(processes, queues, worker_id, embedded, form)
         if not embedded:
             with database_url(settings) as url:
                 return await work(settings, url, queues, worker_id)
@@ -72,6 +78,18 @@ def river_worker(
     code = run(command)
     if code:
         raise typer.Exit(code)
+
+
+async def _run_processes(
+    number: int, queues: dict[str, int], worker_id: str | None, embedded: bool, form: str
+) -> int:
+    """Each process works all queues; names get the process's number."""
+    if embedded:
+        raise UsageError("--processes: start the database apart, one cannot be embedded in many")
+    shared = [f"--queue={name}={limit}" for name, limit in queues.items()]
+    shared += [f"--log-format={form}"]
+    names = [[f"--id={worker_id}-{n}"] if worker_id else [] for n in range(1, number + 1)]
+    return await ProcessGroup([[*shared, *name] for name in names]).run()
 
 
 def parse_queues(options: Sequence[str]) -> dict[str, int]:
@@ -165,6 +183,7 @@ def _tell_start(
         extra={
             "fields": {
                 "client_id": manager.client.id,
+                "pid": os.getpid(),
                 "database": masked_url(url),
                 "queues": queues,
             }
