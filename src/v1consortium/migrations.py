@@ -66,3 +66,13 @@ async def migrate(database_url: str, *, schema: str | None) -> list[str]:
         await connection.close()
     river = [f"river {step.version:03d} {step.name}" for step in applied]
     return [*river, *(file.file_name for file in files)]
+
+
+async def take_back(database_url: str, *, schema: str | None) -> str | None:
+    """Revert River's newest step; returns its name, None where there is none."""
+    connection = await connect(database_url)
+    try:
+        reverted = await Migrator(connection, schema=schema).migrate_down(max_steps=1)
+    finally:
+        await connection.close()
+    return f"river {reverted[0].version:03d} {reverted[0].name}" if reverted else None

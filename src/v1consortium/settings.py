@@ -24,7 +24,8 @@ _URL_SETTINGS = ("supabase_url", "stripe_api_base", "quest_url", "twilio_api_bas
 DATABASE_HINT = (
     "no database is given: set DATABASE_URL (postgres://user:password@host:5432/name), "
     "or DB_HOST, DB_PORT, DB_USER, DB_PASS and DB_NAME; "
-    "or add --embedded to use a PostgreSQL of this application's own"
+    "or use a PostgreSQL of this application's own: start `river_worker --embedded`, and set "
+    "EMBEDDED_DATABASE=.v1consortium/postgres for the other commands"
 )
 
 PROVIDER_VARIABLES: Mapping[str, tuple[str, ...]] = {

@@ -140,6 +140,21 @@ async def test_migrating_tells_what_it_did(
     assert (await asyncio.to_thread(cli, "migrate", "status"))[0] == 0
 
 
+async def test_only_river_s_newest_step_is_taken_back_and_only_when_confirmed(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, empty_database: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    await asyncio.to_thread(cli, "migrate")
+    code, _, error = await asyncio.to_thread(cli, "migrate", "down")
+    assert (code, "--yes" in error) == (2, True)
+    assert (await asyncio.to_thread(cli, "migrate", "status"))[0] == 0
+    code, out, _ = await asyncio.to_thread(cli, "migrate", "down", "--yes")
+    assert (code, out.startswith("reverted river 008")) == (0, True)
+    code, out, _ = await asyncio.to_thread(cli, "migrate", "status")
+    assert (code, out.count("missing")) == (1, 1)
+    assert (await asyncio.to_thread(cli, "migrate", "up"))[0] == 0
+
+
 async def test_sites_are_imported(cli: Run, app_pool: asyncpg.Pool) -> None:
     with resources.as_file(resources.files("v1consortium.demo") / "sites.csv") as path:
         code, out, _ = await asyncio.to_thread(cli, "facility", "import", str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,8 @@ def demo(
     """
     from v1consortium.demo.run import run_demo
 
+    # Whoever ends the demo, it ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     code = run(lambda: run_demo(folder))

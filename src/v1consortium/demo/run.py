@@ -33,6 +33,7 @@ from v1consortium.migrations import migrate
 from v1consortium.queries.facility import facility_upsert_many
 from v1consortium.settings import read_settings
 from v1consortium.simulators.client import Simulators
+from v1consortium.simulators.parent import end_with_parent
 from v1consortium.wiring import register_river_workers
 
 LIMIT = timedelta(seconds=90)
@@ -132,6 +133,7 @@ def _start_worker(environment: dict[str, str], log: Path) -> subprocess.Popen[by
             stdout=file,
             stderr=file,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
 
 

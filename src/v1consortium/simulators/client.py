@@ -14,6 +14,7 @@ from types import TracebackType
 import httpx
 
 from riverengine.types.job import Json
+from v1consortium.simulators.parent import end_with_parent
 
 _START_TIMEOUT = 20.0
 
@@ -32,6 +33,7 @@ class Simulators:
             [sys.executable, "-m", "v1consortium.simulators", "--ports-file", str(ports)],
             stdout=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         told = self._wait_for(ports)
         self.urls: Mapping[str, str] = told["urls"]
