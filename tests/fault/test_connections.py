@@ -1,0 +1,51 @@
+"""Connections cut again and again while jobs run: nothing is lost, nothing runs twice unseen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import asyncpg
+import pytest
+
+from riverengine import Job, QueueConfig
+from tests.integration.riverengine.working import NoteArgs, NoteWorker, started
+
+pytestmark = pytest.mark.fault
+
+_CUT = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+async def test_cut_connections_lose_no_job(database_url: str) -> None:
+    ran: Counter[str] = Counter()
+
+    async def count(job: Job[NoteArgs]) -> None:
+        ran[job.args.text] += 1
+        await asyncio.sleep(0.01)
+
+    observer = await asyncpg.connect(database_url)
+    try:
+        async with asyncpg.create_pool(database_url, min_size=1, max_size=10) as pool:
+            queues = {"default": QueueConfig(max_workers=20)}
+            async with started(pool, NoteWorker(count), queues=queues) as client:
+                await client.insert_many([NoteArgs(text=str(number)) for number in range(400)])
+                for _ in range(4):
+                    await observer.execute("SELECT pg_sleep(0.05)")
+                    await observer.execute(_CUT)
+                async with asyncio.timeout(60):
+                    while True:
+                        left = await observer.fetchval(
+                            "SELECT count(*) FROM river_job WHERE state <> 'completed'"
+                        )
+                        if left == 0:
+                            break
+                        await asyncio.sleep(0.05)
+            rows = await observer.fetch("SELECT args ->> 'text' AS text, attempt FROM river_job")
+    finally:
+        await observer.close()
+    assert {row["text"] for row in rows} == {str(number) for number in range(400)}
+    for row in rows:
+        assert ran[row["text"]] == row["attempt"]
