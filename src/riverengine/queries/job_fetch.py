@@ -11,6 +11,7 @@ from riverengine.work.go_json import format_time
 
 _FILE = "job_fetch.sql"
 _GET_AVAILABLE = statement(_FILE, "job_get_available")
+_GET_CLAIMED = statement(_FILE, "job_get_claimed")
 _GET_CANCEL_REQUESTED = statement(_FILE, "job_get_cancel_requested")
 _CLIENT_ID_LOCK = statement(_FILE, "client_id_lock")
 _TAKE_BACK = statement(_FILE, "job_take_back")
@@ -42,6 +43,25 @@ async def job_get_available(
         limit,
         client_id,
         timeout=timeout,
+    )
+    return records
+
+
+async def job_get_claimed(
+    db: Executor,
+    *,
+    schema: str | None,
+    queue: str,
+    client_id: str,
+    known: Sequence[int],
+    timeout: float,
+) -> Sequence[Record]:
+    """Running jobs of a queue under this client's id, but for the ``known`` ones.
+
+    They are claims whose answer was lost with its connection.
+    """
+    records: Sequence[Record] = await db.fetch(
+        _GET_CLAIMED.sql(schema), queue, client_id, list(known), timeout=timeout
     )
     return records
 

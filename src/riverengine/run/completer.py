@@ -23,7 +23,7 @@ from riverengine.run.events import EventHub
 from riverengine.run.service import Service, backoff
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.event import Event, JobStats
-from riverengine.types.job import JobRow, JobState
+from riverengine.types.job import JobId, JobRow, JobState
 from riverengine.work.outcome import JobFinish, event_of
 
 MAX_BATCH = 5_000
@@ -80,14 +80,14 @@ class Completer(Service):
         self._clock = clock
         self._retry_scale = retry_scale
         self._pending: list[Completion] = []
-        self._writing = 0
+        self._being_written: list[Completion] = []
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.refused = 0
-        """Outcomes the database would not store; their jobs are left to the rescuer."""
+        self.refused: set[JobId] = set()
+        """Jobs whose outcome the database would not store; they are left to the rescuer."""
         self.errors = 0
         """Failed writes, each tried again."""
         self.signal_written: TestSignal[int] = TestSignal()
@@ -107,7 +107,12 @@ class Completer(Service):
     @property
     def pending(self) -> int:
         """Outcomes not yet written."""
-        return len(self._pending) + self._writing
+        return len(self._pending) + len(self._being_written)
+
+    def pending_ids(self) -> list[JobId]:
+        """Jobs that ended but are still running in the database."""
+        unwritten = (each.row.id for each in (*self._pending, *self._being_written))
+        return [*unwritten, *self.refused]
 
     async def drain(self) -> None:
         """Return when every outcome handed over is written or refused."""
@@ -127,7 +132,7 @@ class Completer(Service):
 
     async def _flush(self) -> None:
         batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
-        self._writing = len(batch)
+        self._being_written = batch
         if not self._pending:
             self._arrived.clear()
         unwritten = batch
@@ -140,7 +145,7 @@ class Completer(Service):
             if unwritten:
                 self._pending = unwritten + self._pending
                 self._arrived.set()
-            self._writing = 0
+            self._being_written = []
             if len(self._pending) < MAX_PENDING // 2:
                 self._room.set()
             if not self._pending:
@@ -230,7 +235,7 @@ class Completer(Service):
         self._events.publish(Event(kind=kind, job=row, stats=stats))
 
     def _refuse(self, completion: Completion, error: Exception) -> None:
-        self.refused += 1
+        self.refused.add(completion.row.id)
         self.logger.error(
             "the database refuses the outcome of job %d (%s); the job is left to the rescuer",
             *(completion.row.id, type(error).__name__),

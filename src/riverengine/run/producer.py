@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from riverengine.config import Config, QueueConfig
-from riverengine.queries.job_fetch import job_get_available
+from riverengine.queries.job_fetch import job_get_available, job_get_claimed
 from riverengine.queries.job_finish import Claim
 from riverengine.queries.job_row import job_row_from_record, undecodable_job_row
 from riverengine.queries.queue import queue_upsert
@@ -78,11 +78,13 @@ class Producer(Service):
         self._poll_interval = poll.total_seconds()
         self._active: dict[JobId, Executor] = {}
         self._superseded: set[Executor] = set()
+        self._left_to_rescuer: set[JobId] = set()
         self._stuck_slots = 0
         self._paused = False
         self._draining = False
         self._fetching = False
         self._backlog = False
+        self._claims_unsure = False
         self._requested = True
         self._cancelled_while_fetching: set[int] = set()
         self._wake = asyncio.Event()
@@ -201,7 +203,8 @@ class Producer(Service):
         self._last_fetch = self._clock.monotonic()
         self._fetching = True
         self._empty.clear()
-        claim = asyncio.create_task(self._claim(limit), name=f"riverengine:{self.name}:claim")
+        claiming = self._find_claims() if self._claims_unsure else self._claim(limit)
+        claim = asyncio.create_task(claiming, name=f"riverengine:{self.name}:claim")
         try:
             try:
                 records = await asyncio.shield(claim)
@@ -212,12 +215,15 @@ class Producer(Service):
                     self._start_jobs(claim.result())
                 raise
             self._start_jobs(records)
-            self._backlog = len(records) >= limit
+            self._backlog = self._claims_unsure or len(records) >= limit
+            self._claims_unsure = False
             self._requested = self._requested or self._backlog
             self.signal_fetched.fire(len(records))
         except DATABASE_ERRORS as error:
             self.fetch_errors += 1
             self._backlog = False
+            # The answer may have been lost after the claim: the next fetch looks for such jobs.
+            self._claims_unsure = True
             self.logger.warning(
                 "fetching from queue %s failed: %s", self.queue, type(error).__name__
             )
@@ -236,6 +242,19 @@ class Producer(Service):
                 kinds=self._kinds,
                 limit=limit,
                 client_id=self._client_id,
+                timeout=TIMEOUT,
+            )
+
+    async def _find_claims(self) -> Sequence[Record]:
+        """Jobs this client claimed without hearing of it."""
+        known = {*self._active, *self._completer.pending_ids(), *self._left_to_rescuer}
+        async with self._pool.acquire(timeout=TIMEOUT) as connection:
+            return await job_get_claimed(
+                connection,
+                schema=self._config.schema,
+                queue=self.queue,
+                client_id=self._client_id,
+                known=sorted(known),
                 timeout=TIMEOUT,
             )
 
@@ -278,6 +297,7 @@ class Producer(Service):
                 )
             )
         except Exception:
+            self._left_to_rescuer.add(row.id)
             self.logger.exception(
                 "job %d ended without an outcome after %.1f s; it is left to the rescuer",
                 *(row.id, self._clock.monotonic() - began),

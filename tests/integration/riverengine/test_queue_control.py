@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import asyncpg
+import pytest
 
 from riverengine import EventKind, JobState
+from riverengine.queries.statement import Record
+from riverengine.run.producer import Producer
 from tests.integration.riverengine.working import Gate, NoteArgs, NoteWorker, ended, started, stored
 
 RARELY = timedelta(minutes=1)
@@ -98,3 +102,29 @@ async def test_a_failing_fetch_is_tried_again(pool: asyncpg.Pool) -> None:
         await client.insert(NoteArgs())
         (event,) = await ended(events)
     assert event.kind is EventKind.JOB_COMPLETED
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_again(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    claim = Producer._claim
+    lost: list[int] = []
+
+    async def lose_once(self: Producer, limit: int) -> Sequence[Record]:
+        records = await claim(self, limit)
+        if records and not lost:
+            lost.append(len(records))
+            raise ConnectionResetError
+        return records
+
+    monkeypatch.setattr(Producer, "_claim", lose_once)
+    async with started(pool, NoteWorker(gate)) as client, client.subscribe() as events:
+        await client.insert_many([NoteArgs(text=text) for text in "abc"])
+        ran = sorted([(await gate.next()).args.text for _ in "abc"])
+        gate.opened.set()
+        kinds = {event.kind for event in await ended(events, 3)}
+    assert ran == ["a", "b", "c"]
+    assert kinds == {EventKind.JOB_COMPLETED}
+    assert sum(lost) > 0
+    assert await pool.fetchval("SELECT max(attempt) FROM river_job") == 1

@@ -31,6 +31,17 @@ RETURNING
     job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
     job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states;
 
+-- name: job_get_claimed
+-- What a client holds in a queue, less the jobs it knows of.
+SELECT
+    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+FROM /* SCHEMA */river_job
+WHERE state = 'running'
+    AND queue = $1::text
+    AND attempted_by[array_upper(attempted_by, 1)] = $2::text
+    AND NOT id = ANY ($3::bigint[]);
+
 -- name: job_get_cancel_requested
 -- Those of the given running jobs whose cancellation was asked for.
 SELECT id
