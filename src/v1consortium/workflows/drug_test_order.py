@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
+
+import asyncpg
 
 from riverengine import InsertOpts, Job, JobSnooze, Json
 from riverjobs import (
@@ -36,6 +38,8 @@ from v1consortium.workflows.lab_submission import (
 from v1consortium.workflows.order_input import order_input
 from v1consortium.workflows.send_test_notification import SendTestNotificationArgs
 from v1consortium.workflows.stable_ids import stable_id
+
+_ORG_CONSTRAINT: Final = "drug_test_orders_org_id_fkey"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,30 +89,37 @@ class DrugTestOrderWorker(WorkerBase[DrugTestOrderArgs]):
         now = datetime.now(UTC)
         deadline = given.deadline(ordered_at=now, days=self._settings.quest_order_days)
         choice = await self._choose(given, now, deadline)
-        await order_create(
-            db,
-            order=NewOrder(
-                order_id=order_id,
-                workflow_id=context.workflow_id,
-                step_name=context.step_name,
-                org_id=given.organization_id,
-                employee_id=given.donor.employee_id,
-                reason=given.reason.value,
-                dot=given.dot,
-                testing_authority=given.testing_authority,
-                specimen=given.specimen.value,
-                unit_codes=given.unit_codes,
-                site_code=choice.facility.site_code,
-                site_choice={
-                    "distance_km": choice.distance_km,
-                    "score": choice.score,
-                    "parts": choice.parts,
-                },
-                rush=given.rush_order,
-                observed=given.collects_observed,
-                expires_at=deadline,
-            ),
-        )
+        try:
+            await order_create(
+                db,
+                order=NewOrder(
+                    order_id=order_id,
+                    workflow_id=context.workflow_id,
+                    step_name=context.step_name,
+                    org_id=given.organization_id,
+                    employee_id=given.donor.employee_id,
+                    reason=given.reason.value,
+                    dot=given.dot,
+                    testing_authority=given.testing_authority,
+                    specimen=given.specimen.value,
+                    unit_codes=given.unit_codes,
+                    site_code=choice.facility.site_code,
+                    site_choice={
+                        "distance_km": choice.distance_km,
+                        "score": choice.score,
+                        "parts": choice.parts,
+                    },
+                    rush=given.rush_order,
+                    observed=given.collects_observed,
+                    expires_at=deadline,
+                ),
+            )
+        except asyncpg.ForeignKeyViolationError as error:
+            if error.constraint_name != _ORG_CONSTRAINT:
+                raise
+            raise PermanentStepError(
+                f"organization_id: there is no organization {given.organization_id}"
+            ) from None
         stored = await order_get(db, order_id=order_id)
         assert stored is not None
         return stored
