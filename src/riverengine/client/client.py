@@ -20,6 +20,7 @@ from riverengine.client.queues import QueueApi
 from riverengine.config import Config, QueueConfig
 from riverengine.insert.plan import validate_queue_name
 from riverengine.run.client_id import new_client_id
+from riverengine.run.client_lock import ClientLock, DeadClientRescuer
 from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.completer import Completer
 from riverengine.run.connect import connect_beside
@@ -31,7 +32,6 @@ from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
 from riverengine.run.maintenance.periodic import PeriodicJob, PeriodicJobBundle
 from riverengine.run.notifier import Notifier
-from riverengine.run.own_jobs import OwnJobs
 from riverengine.run.producer import Producer
 from riverengine.schema.migrator import check_schema
 from riverengine.types.errors import (
@@ -93,7 +93,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
             raise ConfigError(
                 "periodic_jobs", "must be empty when leader_election_disabled is true"
             )
-        self.id = self.config.id or new_client_id(clock.now())
+        self.id = self.config.id or new_client_id(clock.now(), locked=not self.config.poll_only)
         self.workers = workers
         self.periodic_jobs = PeriodicJobBundle(periodic_jobs)
         self.stopped = asyncio.Event()
@@ -108,6 +108,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         self._completer: Completer | None = None
         self._elector: Elector | None = None
         self._maintainer: Maintainer | None = None
+        self._dead_clients: DeadClientRescuer | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._cancelling = False
         self._shutdown: asyncio.Task[None] | None = None
@@ -221,14 +222,18 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
     async def _start_services(self) -> None:
         config, logger = self.config, self.logger
         if not config.poll_only:
-            own_jobs = OwnJobs(
-                schema=config.schema, client_id=self.id, clock=self.clock, logger=logger
+            lock = ClientLock(
+                schema=config.schema,
+                client_id=self.id,
+                named=config.id is not None,
+                clock=self.clock,
+                logger=logger,
             )
             self._notifier = Notifier(
                 self._connect,
                 schema=config.schema,
                 logger=logger,
-                prepare=own_jobs.prepare if config.id is not None else None,
+                prepare=lock.prepare,
             )
             await self._notifier.connect()
             await self._notifier.start()
@@ -243,6 +248,14 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         await self._completer.start()
         for name, settings in config.queues.items():
             await self._start_producer(name, settings, self._completer)
+        self._dead_clients = DeadClientRescuer(
+            self.pool,
+            schema=config.schema,
+            clock=self.clock,
+            timings=self._maintenance_timings or MaintenanceTimings(),
+            logger=logger,
+        )
+        await self._dead_clients.start()
         if not config.leader_election_disabled:
             await self._start_leadership()
         for producer in self._producers.values():
@@ -361,8 +374,12 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
             await producer.stop()
         self._producers.clear()
         # The maintainer ends its services while the term is still held; then the elector resigns.
-        services = (self._maintainer, self._elector, self._notifier, self._completer)
-        self._maintainer = self._elector = self._notifier = self._completer = None
+        services = (
+            *(self._dead_clients, self._maintainer, self._elector),
+            *(self._notifier, self._completer),
+        )
+        self._dead_clients = self._maintainer = self._elector = None
+        self._notifier = self._completer = None
         for service in services:
             if service is not None:
                 await service.stop()

@@ -1,7 +1,8 @@
 """Listens for notifications on one connection of its own.
 
 Source: internal/notifier/notifier.go at v0.51.1. Notifications missed while the connection is down
-are not replayed: producers poll and look again for cancellations.
+are not replayed: producers poll and look again for cancellations. Unlike Go's, the pauses between
+tries stay below 5 s: others take a client for dead whose listening connection is away for long.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class Notifier(Service):
                     self._abandon()
                     self.signal_lost.fire(None)
                     pause = self._retry_scale * (
-                        0.5 if attempt == 0 else backoff(attempt).total_seconds()
+                        0.5 if attempt == 0 else backoff(attempt, max_exponent=2).total_seconds()
                     )
                     attempt += 1
                     self.logger.warning(

@@ -58,8 +58,23 @@ SELECT pg_try_advisory_lock(
     hashtextextended(concat('riverengine:client:', $2::text, ':', $1::text), 0)
 );
 
+-- name: client_ids_without_session
+-- Claimants of running jobs whose id ends in the mark of lock holders, and that no session holds.
+WITH claimants AS MATERIALIZED (
+    SELECT DISTINCT attempted_by[array_upper(attempted_by, 1)] AS id
+    FROM /* SCHEMA */river_job
+    WHERE state = 'running'
+)
+
+SELECT id
+FROM claimants
+WHERE right(id, length($1::text)) = $1::text
+    AND pg_try_advisory_xact_lock(
+        hashtextextended(concat('riverengine:client:', $2::text, ':', id), 0)
+    );
+
 -- name: job_take_back
--- Ends the attempts a client left running when its process died; only it may call this.
+-- Ends the attempts a client left running when its process died.
 UPDATE /* SCHEMA */river_job AS job
 SET
     state = CASE
