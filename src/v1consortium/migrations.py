@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from riverengine import DatabaseUnavailableError, Migrator
+from riverengine import DatabaseUnavailableError, Migrator, SchemaVersionError
 from riverjobs.schema import (
     WORKFLOW_MIGRATIONS,
     MigrationFile,
@@ -54,6 +54,15 @@ async def pending(database_url: str, *, schema: str | None) -> Pending:
         )
     finally:
         await connection.close()
+
+
+async def check_schema(pool: asyncpg.Pool) -> None:
+    """Refuse a database that lacks one of our files; raises ``SchemaVersionError``."""
+    async with pool.acquire() as connection:
+        missing = await pending_migrations(connection, migration_files())
+    if missing:
+        names = ", ".join(file.file_name for file in missing)
+        raise SchemaVersionError(f"migrations are missing ({names}): run `v1consortium migrate`")
 
 
 async def migrate(database_url: str, *, schema: str | None) -> list[str]:

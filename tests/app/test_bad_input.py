@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from riverjobs.schema import WORKFLOW_MIGRATIONS, apply_migrations, bundled_migrations
 from tests.app.processes import DONOR, ORDER, SIGNUP
 from v1consortium.cli import main
 from v1consortium.settings import Settings
@@ -131,6 +133,16 @@ async def test_a_huge_input_is_refused(
         (["workflow", "unknown"], "unknown"),
         (["unknown"], "unknown"),
         (["job", "show", "x"], "ID"),
+        (["job", "show", "0"], "ID"),
+        (["job", "show", str(2**63)], "ID"),
+        (["workflow", "show", "\udcff"], "not UTF-8"),
+        (["workflow", "list", "--limit", "0"], "--limit"),
+        (["workflow", "list", "--status", "lost"], "--status"),
+        (["migrate", "sideways"], "sideways"),
+        (["queue", "pause"], "NAME"),
+        (["river_worker", "--queue", "default=" + "9" * 5000], "between 1 and 10000"),
+        (["monitor", "cleanup", "--older-than", "nan"], "nan"),
+        (["monitor", "cleanup", "--older-than", "-1d"], "-1d"),
         (["job", "list", "--state", "lost"], "--state"),
         (["monitor", "stuck", "--older-than", "soon"], "soon"),
         (["river_worker", "--queue", "Bad Queue=1"], "queue name"),
@@ -203,6 +215,64 @@ async def test_an_unmigrated_database_is_told_what_to_run(
     code, _, error = await asyncio.to_thread(cli, *command)
     assert code == 2
     assert "migrate" in error
+
+
+@pytest.mark.parametrize("command", [["workflow", "list"], ["river_worker"]])
+async def test_a_missing_file_of_the_application_is_named(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, database_url: str, command: list[str]
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        await apply_migrations(connection, bundled_migrations(WORKFLOW_MIGRATIONS))
+        monkeypatch.setenv("DATABASE_URL", database_url)
+        code, _, error = await asyncio.to_thread(cli, *command)
+    finally:
+        for table in ("signals", "events", "steps", "executions"):
+            await connection.execute(f"DROP TABLE IF EXISTS workflow_{table} CASCADE")
+        await connection.execute("DROP SCHEMA supabase_migrations CASCADE")
+        await connection.close()
+    assert code == 2
+    assert "organizations.sql" in error
+    assert "v1consortium migrate" in error
+
+
+async def test_a_database_that_may_only_be_read_is_told(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, app_url: str, app_pool: asyncpg.Pool
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{app_url}?default_transaction_read_only=on")
+    code, _, error = await asyncio.to_thread(
+        cli, "workflow", "start", "user_signup", "--input", json.dumps(SIGNUP)
+    )
+    assert code == 1
+    assert error == "error: the database refused: ReadOnlySQLTransactionError (25006)\n"
+    assert await written(app_pool) == 0
+
+
+async def test_waiting_too_long_is_exit_code_1(cli: Run) -> None:
+    arguments = ("workflow", "start", "user_signup", "--input", json.dumps(SIGNUP), "--wait")
+    code, _, error = await asyncio.to_thread(cli, *arguments, "--timeout", "0.3")
+    assert code == 1
+    workflow_id = error.split()[2]
+    assert "has not ended within 0.3; it goes on" in error
+    code, out, error = await asyncio.to_thread(
+        cli, "workflow", "watch", workflow_id, "--timeout", "0.1"
+    )
+    assert (code, "workflow_started" in out) == (1, True)
+    assert "has not ended within 0.1" in error
+
+
+async def test_input_that_is_not_utf8_is_refused(environment: dict[str, str]) -> None:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "v1consortium", "workflow", "start", "user_signup", "--input", "-"],
+        input=b'{"email": "\xff"}',
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert done.stderr == b"error: --input is not UTF-8 text\n"
 
 
 async def test_a_newer_schema_is_told(cli: Run, app_pool: asyncpg.Pool) -> None:

@@ -6,10 +6,13 @@ database does not answer.
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from v1consortium.cli import demo, doctor, facility, job, migrate, monitor, order, queue, worker
 from v1consortium.cli import workflow as workflows
+from v1consortium.cli.session import EXIT_USAGE
 
 app = typer.Typer(
     name="v1consortium",
@@ -35,8 +38,15 @@ app.add_typer(order.app, name="order")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=arguments, prog_name="v1consortium")
+        for argument in given:
+            argument.encode()
+    except UnicodeEncodeError:
+        sys.stderr.write("error: an argument is not UTF-8 text\n")
+        return EXIT_USAGE
+    try:
+        app(args=given, prog_name="v1consortium")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

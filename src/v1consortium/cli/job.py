@@ -13,7 +13,7 @@ from v1consortium.cli.session import opened, run
 app = typer.Typer(no_args_is_help=True, help="Look at jobs; retry, cancel and delete them.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-Id = Annotated[int, typer.Argument(metavar="ID", help="the job's id")]
+Id = Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="the job's id")]
 
 
 @app.command("list")

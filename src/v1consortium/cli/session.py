@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import asyncpg
 import typer
 
 from riverengine import (
@@ -33,6 +34,7 @@ from riverjobs import (
     WorkflowInputError,
     WorkflowOrchestrator,
 )
+from v1consortium.migrations import check_schema
 from v1consortium.settings import Settings, SettingsError, read_settings
 from v1consortium.wiring import register_river_workers
 
@@ -60,8 +62,21 @@ _BAD_INPUT = (
 )
 
 
+_CONNECTION_LOST = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
 class UsageError(Exception):
     """A command was used wrongly; the message says how to do it."""
+
+
+class NotEndedError(Exception):
+    """What was waited for did not end in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,7 @@ async def opened() -> AsyncIterator[Session]:
         orchestrator = register_river_workers(manager, settings)
         await manager.open()
         try:
+            await check_schema(manager.pool)
             yield Session(settings, manager, orchestrator)
         finally:
             await manager.stop()
@@ -108,8 +124,18 @@ def run(command: Callable[[], Awaitable[T]]) -> T:
     except (DatabaseUnavailableError, *_BAD_INPUT, UsageError) as error:
         unreachable = isinstance(error, DatabaseUnavailableError)
         raise fail(str(error), EXIT_UNREACHABLE if unreachable else EXIT_USAGE) from None
-    except (NotFoundError, MigrationError, EmbeddedPostgresError, RiverError) as error:
-        raise fail(str(error), EXIT_FAILED) from None
+    except (NotFoundError, MigrationError, EmbeddedPostgresError, RiverError, NotEndedError) as e:
+        raise fail(str(e), EXIT_FAILED) from None
+    except _CONNECTION_LOST as error:
+        text = f"the connection to the database was lost ({type(error).__name__})"
+        raise fail(text, EXIT_UNREACHABLE) from None
+    except asyncpg.PostgresError as error:
+        # The server's own text may quote values.
+        text = f"the database refused: {type(error).__name__} ({error.sqlstate})"
+        raise fail(text, EXIT_FAILED) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise fail(f"{where}{error.strerror or type(error).__name__}", EXIT_FAILED) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -19,7 +19,7 @@ from riverjobs import DEFAULT_QUEUES, Config, RiverManager
 from v1consortium.cli.processes import ProcessGroup
 from v1consortium.cli.session import EMBEDDED_FOLDER, EXIT_FAILED, UsageError, database_url, run
 from v1consortium.logs import LEVELS, set_up_logs
-from v1consortium.migrations import migrate
+from v1consortium.migrations import check_schema, migrate
 from v1consortium.providers import build_providers, unconfigured
 from v1consortium.settings import Settings, masked_url, read_settings
 from v1consortium.wiring import register_river_workers
@@ -105,7 +105,7 @@ def parse_queues(options: Sequence[str]) -> dict[str, int]:
             raise UsageError(f"--queue {option}: {error}") from None
         if not equals or not number.isascii() or not number.isdigit():
             raise UsageError(f"--queue {option}: write NAME=N, such as {name}=10")
-        if not 1 <= int(number) <= 10_000:
+        if len(number) > 5 or not 1 <= int(number) <= 10_000:
             raise UsageError(f"--queue {option}: N must be between 1 and 10000")
         if name in queues:
             raise UsageError(f"--queue {name} is given twice")
@@ -129,7 +129,13 @@ async def work(settings: Settings, url: str, queues: dict[str, int], worker_id: 
     register_river_workers(manager, settings, providers, logger=logger)
     signals = _listen_for_signals()
     try:
-        await manager.start()
+        await manager.open()
+        try:
+            await check_schema(manager.pool)
+            await manager.start()
+        except BaseException:
+            await manager.stop()
+            raise
         _tell_start(settings, url, queues, manager)
         await signals.get()
         return await _stop(manager, settings, signals)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,14 @@ from v1consortium.cli.output import (
     short_time,
     step_json,
 )
-from v1consortium.cli.session import EXIT_FAILED, UsageError, opened, parse_duration, run
+from v1consortium.cli.session import (
+    EXIT_FAILED,
+    NotEndedError,
+    UsageError,
+    opened,
+    parse_duration,
+    run,
+)
 from v1consortium.wiring import DEFINITIONS
 
 app = typer.Typer(no_args_is_help=True, help="Start workflows and follow them.")
@@ -84,7 +92,7 @@ def start(
             try:
                 execution = await session.orchestrator.wait(workflow_id, timeout=limit)
             except TimeoutError:
-                raise UsageError(
+                raise NotEndedError(
                     f"workflow {workflow_id} has not ended within {timeout}; it goes on"
                 ) from None
             if as_json:
@@ -171,8 +179,10 @@ def watch(workflow_id: Id, timeout: Annotated[str, typer.Option()] = "1h") -> No
     """Follow a workflow's history until it ends; exits with 1 unless it was completed."""
 
     async def command() -> int:
-        async with opened() as session, asyncio.timeout(parse_duration(timeout).total_seconds()):
+        limit = parse_duration(timeout).total_seconds()
+        async with opened() as session:
             seen = 0
+            deadline = time.monotonic() + limit
             while True:
                 execution = await session.orchestrator.workflow_manager.get_workflow_execution(
                     workflow_id
@@ -184,6 +194,8 @@ def watch(workflow_id: Id, timeout: Annotated[str, typer.Option()] = "1h") -> No
                 if execution.status.is_final:
                     typer.echo(f"{execution.status}{_reason(execution)}")
                     return 0 if execution.status is WorkflowStatus.COMPLETED else EXIT_FAILED
+                if time.monotonic() > deadline:
+                    raise NotEndedError(f"workflow {workflow_id} has not ended within {timeout}")
                 await asyncio.sleep(0.5)
 
     _exit(run(command))
@@ -218,18 +230,22 @@ def read_input(given: str) -> Mapping[str, Json]:
 
     Raises ``UsageError`` that names ``--input``.
     """
-    if given == "-":
-        text = sys.stdin.read(MAX_INPUT_BYTES + 1)
-    elif given.startswith("@"):
-        try:
-            with Path(given[1:]).open(encoding="utf-8") as file:
-                text = file.read(MAX_INPUT_BYTES + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--input {given}: cannot be read ({type(error).__name__})") from None
-    else:
-        text = given
-    if len(text) > MAX_INPUT_BYTES:
+    try:
+        if given == "-":
+            data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+        elif given.startswith("@"):
+            with Path(given[1:]).open("rb") as file:
+                data = file.read(MAX_INPUT_BYTES + 1)
+        else:
+            data = given.encode()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--input {given}: cannot be read ({type(error).__name__})") from None
+    if len(data) > MAX_INPUT_BYTES:
         raise UsageError(f"--input is larger than {MAX_INPUT_BYTES // 1024 // 1024} MiB")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise UsageError("--input is not UTF-8 text") from None
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
