@@ -87,6 +87,22 @@ async def test_a_killed_worker_s_workflow_ends_right(
     await assert_once(orchestrator, simulators, workflow_id)
 
 
+async def test_a_killed_worker_without_a_name_is_replaced_within_seconds(
+    environment: dict[str, str],
+    orchestrator: WorkflowOrchestrator,
+    simulators: Simulators,
+) -> None:
+    simulators.arm("stripe", "execute_then_hang", match={"method": "POST", "path": "/v1/customers"})
+    workflow_id = await orchestrator.start_workflow("user_signup", SIGNUP)
+    async with WorkerProcess(environment) as first:
+        await _until_taken(simulators, "stripe")
+        first.process.kill()
+        await first.ended()
+    async with WorkerProcess(environment):
+        await orchestrator.wait(workflow_id, timeout=timedelta(seconds=40))
+    await assert_once(orchestrator, simulators, workflow_id)
+
+
 @pytest.mark.parametrize(
     ("workflow", "provider", "path"),
     [
