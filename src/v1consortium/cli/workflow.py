@@ -25,13 +25,16 @@ from v1consortium.cli.output import (
 )
 from v1consortium.cli.session import (
     EXIT_FAILED,
+    EXIT_USAGE,
     NotEndedError,
     UsageError,
+    fail,
     opened,
     parse_duration,
     run,
 )
 from v1consortium.wiring import DEFINITIONS
+from v1consortium.workflow_skeleton import write_skeleton
 
 app = typer.Typer(no_args_is_help=True, help="Start workflows and follow them.")
 
@@ -223,6 +226,23 @@ def cancel(workflow_id: Id, reason: Annotated[str, typer.Option()] = "") -> None
         typer.echo(f"{workflow_id} is cancelled; `workflow retry` would go on with it")
 
     run(command)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="such as tax_report")],
+    folder: Annotated[Path, typer.Option(help="where to write NAME.py")] = Path(),
+) -> None:
+    """Write the module of a new workflow, to be filled in."""
+    try:
+        path = write_skeleton(name, folder)
+    except ValueError as error:
+        raise fail(f"{name!r}: {error}", EXIT_USAGE) from None
+    except FileExistsError:
+        raise fail(f"{folder / name}.py exists already", EXIT_USAGE) from None
+    typer.echo(f"written  {path}")
+    typer.echo(f"Next: fill in its step, then add {name.upper()} and its worker to wiring.py")
+    typer.echo("(docs/adding-a-workflow.md shows a whole one)")
 
 
 def read_input(given: str) -> Mapping[str, Json]:
