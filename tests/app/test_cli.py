@@ -110,9 +110,16 @@ async def test_the_doctor_names_each_problem(
     cli: Run, app_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await app_pool.execute("INSERT INTO river_queue (name, paused_at) VALUES ('external', now())")
+    await app_pool.execute(
+        "INSERT INTO river_job (kind, args, max_attempts, queue, scheduled_at) "
+        "VALUES ('forgotten', '{}', 1, 'critical', now() - interval '5 minutes')"
+    )
     code, out, _ = await asyncio.to_thread(cli, "doctor")
     assert code == 1
-    for hint in ("river_worker", "queue resume external", "facility import", "STRIPE_API_KEY"):
+    for hint in (
+        *("knows forgotten:", "--queue critical=N", "river_worker", "queue resume external"),
+        *("facility import", "STRIPE_API_KEY"),
+    ):
         assert hint in out
     history = "UPDATE supabase_migrations.schema_migrations SET version ="
     await app_pool.execute(f"{history} '-' || version")

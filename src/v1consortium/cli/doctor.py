@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from riverengine import DatabaseUnavailableError
+from riverengine import DatabaseUnavailableError, JobListParams, JobState
 from riverengine.queries.leader import leader_get
-from riverjobs import monitor
+from riverjobs import DEFAULT_QUEUES, monitor
 from riverjobs.queries.queue_depth import queue_depths
 from v1consortium.cli.output import print_json
 from v1consortium.cli.session import (
@@ -100,6 +100,13 @@ async def _work(session: Session, findings: list[Finding]) -> None:
                 f"with --queue {name}=N, or raise N"
             )
             findings.append(("queues", "problem", text))
+    unknown = await _unknown_kinds(session)
+    if unknown:
+        text = (
+            f"no worker of this release knows {', '.join(unknown)}: register it in "
+            "v1consortium.wiring, or delete the jobs (`v1consortium job list --kind KIND`)"
+        )
+        findings.append(("jobs", "problem", text))
     stuck = await monitor.stuck_workflows(session.orchestrator, older_than=timedelta(hours=1))
     if stuck:
         text = f"{len(stuck)} run longer than an hour: see `v1consortium monitor stuck`"
@@ -107,3 +114,16 @@ async def _work(session: Session, findings: list[Finding]) -> None:
     if not await facility_count(pool):
         text = "none known: `v1consortium facility import FILE`"
         findings.append(("facilities", "problem", text))
+
+
+async def _unknown_kinds(session: Session) -> list[str]:
+    """Kinds of unfinished jobs on our queues that nobody works; looks at the newest thousand."""
+    jobs = await session.manager.client.job_list(
+        JobListParams(
+            queues=list(DEFAULT_QUEUES),
+            states=[JobState.AVAILABLE, JobState.RETRYABLE, JobState.SCHEDULED],
+            descending=True,
+            limit=1_000,
+        )
+    )
+    return sorted({job.kind for job in jobs} - set(session.manager.workers.kinds()))

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Keep the collection sites orders c
 
 @app.command("import")
 def import_command(
-    file: Annotated[Path, typer.Argument(metavar="CSV", help="columns as in docs/facilities.csv")],
+    file: Annotated[Path, typer.Argument(metavar="CSV", help="a file with a header line")],
 ) -> None:
     """Add sites from a CSV file, replacing those with the same code; all of them or none.
 
