@@ -101,4 +101,7 @@ class WorkerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            # pytest shows it with the failure.
+            sys.stderr.write(self.log.read_text(encoding="utf-8")[-20_000:])
         self.close()

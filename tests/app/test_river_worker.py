@@ -8,6 +8,8 @@ import signal
 import time
 from datetime import timedelta
 
+import httpx
+
 from riverengine import JobListParams
 from riverjobs import WorkflowOrchestrator, WorkflowStatus
 from tests.app.processes import DONOR, ORDER, SIGNUP, WorkerProcess
@@ -213,3 +215,27 @@ async def test_processes_share_one_parent_and_a_killed_one_comes_back(
         assert await parent.ended() == 0
     attempted = await orchestrator.client.pool.fetch("SELECT attempted_by FROM river_job")
     assert {client for row in attempted for client in row["attempted_by"]} <= {"w-1", "w-2"}
+
+
+async def test_metrics_are_served_for_prometheus(
+    environment: dict[str, str], orchestrator: WorkflowOrchestrator, unused_tcp_port: int
+) -> None:
+    workflow_id = await orchestrator.start_workflow("user_signup", SIGNUP)
+    async with (
+        WorkerProcess(environment, "--metrics-port", str(unused_tcp_port)) as worker,
+        httpx.AsyncClient(trust_env=False) as http,
+    ):
+        await worker.started()
+        await orchestrator.wait(workflow_id, timeout=SOON)
+        text = ""
+        wanted = 'riverjobs_jobs_ended_total{event="job_completed",kind="process_subscription"} 1.0'
+        async with asyncio.timeout(10):
+            while wanted not in text:
+                answer = await http.get(f"http://127.0.0.1:{unused_tcp_port}/metrics")
+                text = answer.text
+        worker.terminate()
+        assert await worker.ended() == 0
+    assert 'riverjobs_running_jobs{queue="external"}' in text
+    assert 'riverjobs_workflows{status="' in text
+    assert SIGNUP["email"] not in text
+    assert workflow_id not in text

@@ -34,7 +34,7 @@ async def test_the_guide_s_code_runs(workflow_url: str, capsys: pytest.CaptureFi
 
 
 def test_a_written_skeleton_is_a_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_skeleton("tax_report", tmp_path)
+    write_skeleton("tax_report", tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("tax_report")
     assert module.TAX_REPORT.type == "tax_report"

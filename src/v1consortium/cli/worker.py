@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -15,10 +16,11 @@ import typer
 from riverengine import ConfigError, QueueConfig, StopTimeoutError
 from riverengine.embedded import start_postgres
 from riverengine.insert.plan import validate_queue_name
-from riverjobs import DEFAULT_QUEUES, Config, RiverManager
+from riverjobs import DEFAULT_QUEUES, Config, RiverManager, WorkflowOrchestrator
 from v1consortium.cli.processes import ProcessGroup
 from v1consortium.cli.session import EMBEDDED_FOLDER, EXIT_FAILED, UsageError, database_url, run
 from v1consortium.logs import LEVELS, set_up_logs
+from v1consortium.metrics import WorkerMetrics
 from v1consortium.migrations import check_schema, migrate
 from v1consortium.providers import build_providers, unconfigured
 from v1consortium.settings import Settings, masked_url, read_settings
@@ -48,6 +50,10 @@ def river_worker(
     embedded: Annotated[
         bool, typer.Option("--embedded", help="use a PostgreSQL of this application's own")
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="serve Prometheus metrics; more processes, more ports"),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error")] = None,
     log_format: Annotated[str | None, typer.Option(help="console or json")] = None,
 ) -> None:
@@ -66,14 +72,14 @@ def river_worker(
         set_up_logs(_level(log_level or settings.log_level), form)
         queues = parse_queues(queue or [])
         if processes > 1:
-            return await _run_processes(processes, queues, worker_id, embedded, form)
+            return await _run_processes(processes, queues, worker_id, embedded, form, metrics_port)
         if not embedded:
             with database_url(settings) as url:
-                return await work(settings, url, queues, worker_id)
+                return await work(settings, url, queues, worker_id, metrics_port)
         with start_postgres(EMBEDDED_FOLDER.absolute(), durable=True) as server:
             await migrate(server.url, schema=settings.river_schema)
             logger.info("embedded database", extra={"fields": {"url": server.url}})
-            return await work(settings, server.url, queues, worker_id)
+            return await work(settings, server.url, queues, worker_id, metrics_port)
 
     code = run(command)
     if code:
@@ -81,15 +87,24 @@ def river_worker(
 
 
 async def _run_processes(
-    number: int, queues: dict[str, int], worker_id: str | None, embedded: bool, form: str
+    number: int,
+    queues: dict[str, int],
+    worker_id: str | None,
+    embedded: bool,
+    form: str,
+    metrics_port: int | None,
 ) -> int:
-    """Each process works all queues; names get the process's number."""
+    """Each process works all queues; names get the process's number, ports count up."""
     if embedded:
         raise UsageError("--processes: start the database apart, one cannot be embedded in many")
     shared = [f"--queue={name}={limit}" for name, limit in queues.items()]
     shared += [f"--log-format={form}"]
-    names = [[f"--id={worker_id}-{n}"] if worker_id else [] for n in range(1, number + 1)]
-    return await ProcessGroup([[*shared, *name] for name in names]).run()
+    arguments = []
+    for place in range(number):
+        own = [f"--id={worker_id}-{place + 1}"] if worker_id else []
+        own += [f"--metrics-port={metrics_port + place}"] if metrics_port else []
+        arguments.append([*shared, *own])
+    return await ProcessGroup(arguments).run()
 
 
 def parse_queues(options: Sequence[str]) -> dict[str, int]:
@@ -113,7 +128,13 @@ def parse_queues(options: Sequence[str]) -> dict[str, int]:
     return queues
 
 
-async def work(settings: Settings, url: str, queues: dict[str, int], worker_id: str | None) -> int:
+async def work(
+    settings: Settings,
+    url: str,
+    queues: dict[str, int],
+    worker_id: str | None,
+    metrics_port: int | None = None,
+) -> int:
     """Work until a signal; returns the exit code."""
     providers = build_providers(settings)
     manager = RiverManager(
@@ -126,7 +147,7 @@ async def work(settings: Settings, url: str, queues: dict[str, int], worker_id: 
         ),
         logger=logger,
     )
-    register_river_workers(manager, settings, providers, logger=logger)
+    orchestrator = register_river_workers(manager, settings, providers, logger=logger)
     signals = _listen_for_signals()
     try:
         await manager.open()
@@ -136,11 +157,35 @@ async def work(settings: Settings, url: str, queues: dict[str, int], worker_id: 
         except BaseException:
             await manager.stop()
             raise
-        _tell_start(settings, url, queues, manager)
-        await signals.get()
-        return await _stop(manager, settings, signals)
+        async with _metrics(orchestrator, metrics_port):
+            _tell_start(settings, url, queues, manager)
+            await signals.get()
+            return await _stop(manager, settings, signals)
     finally:
         await providers.aclose()
+
+
+@asynccontextmanager
+async def _metrics(orchestrator: WorkflowOrchestrator, port: int | None) -> AsyncIterator[None]:
+    """Serve metrics meanwhile, if a port is given."""
+    if port is None:
+        yield
+        return
+    task = asyncio.create_task(WorkerMetrics(orchestrator, logger=logger).run(port))
+    task.add_done_callback(_tell_metrics_end)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _tell_metrics_end(task: asyncio.Task[None]) -> None:
+    # Jobs matter more than their figures: the worker goes on without them.
+    if not task.cancelled() and task.exception() is not None:
+        logger.error(
+            "metrics are not served", extra={"fields": {"error_type": str(task.exception())}}
+        )
 
 
 async def _stop(manager: RiverManager, settings: Settings, signals: asyncio.Queue[int]) -> int:
