@@ -65,14 +65,14 @@ class WorkerProcess:
 
     async def started(self) -> None:
         """Return when it works its queues."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 if "river_worker started" in self.log.read_text(encoding="utf-8"):
                     return
                 assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
                 await asyncio.sleep(0.02)
 
-    async def ended(self, *, within: float = 20.0) -> int:
+    async def ended(self, *, within: float = 60.0) -> int:
         """Its exit code, once it has ended."""
         async with asyncio.timeout(within):
             while True:

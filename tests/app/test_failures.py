@@ -16,7 +16,7 @@ from v1consortium.simulators.client import Simulators
 
 __all__ = ["cli"]
 
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 WORKFLOW_JOBS = JobListParams(kinds=["user_signup", "drug_test_order"])
 
 

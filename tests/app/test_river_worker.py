@@ -15,7 +15,7 @@ from riverjobs import WorkflowOrchestrator, WorkflowStatus
 from tests.app.processes import DONOR, ORDER, SIGNUP, WorkerProcess
 from v1consortium.simulators.client import Simulators
 
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 
 
 async def test_both_workflows_run_from_start_to_end(

@@ -29,7 +29,7 @@ async def test_restored_workflows_go_on(
     async with WorkerProcess(environment, "--id", "w1") as worker:
         await _until_step(orchestrator, ids[0], "process_subscription")
         ids.append(await orchestrator.start_workflow("drug_test_order", ORDER))
-        await orchestrator.wait(ids[1], timeout=timedelta(seconds=20))
+        await orchestrator.wait(ids[1], timeout=timedelta(seconds=60))
         await orchestrator.client.queue_pause("*")
         ids.append(await orchestrator.start_workflow("drug_test_order", ORDER))
         worker.process.kill()
@@ -53,7 +53,7 @@ async def test_restored_workflows_go_on(
             await worker.started()
             await manager.client.queue_resume("*")
             for workflow_id in ids:
-                execution = await there.wait(workflow_id, timeout=timedelta(seconds=20))
+                execution = await there.wait(workflow_id, timeout=timedelta(seconds=60))
                 assert execution.status is WorkflowStatus.COMPLETED, execution.error
     finally:
         await manager.stop()

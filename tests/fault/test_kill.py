@@ -24,7 +24,7 @@ STEPS = [
     ("drug_test_order", "send_test_notification"),
 ]
 INPUTS = {"user_signup": SIGNUP, "drug_test_order": ORDER}
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 
 
 async def assert_once(
