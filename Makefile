@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup demo test check interop coverage format clean
+.PHONY: help setup demo test check interop fault coverage format clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ check: $(STAMP) ## format, lint, types, import contracts, SQL contract
 	@$(BIN)/mypy
 	@PYTHONPATH=src $(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q -p no:randomly tests/unit/test_repository.py tests/integration/riverengine/test_sql_contract.py
+
+fault: $(STAMP) ## kill workers, cut connections, restore dumps
+	@$(BIN)/python -m pytest -m fault tests/fault $(ARGS)
 
 coverage: $(STAMP) ## run the tests with coverage; the report is in htmlcov/
 	@$(BIN)/python -m pytest -m "not interop" --cov=src --cov-branch --cov-report=term --cov-report=html $(ARGS)

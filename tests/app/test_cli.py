@@ -197,3 +197,16 @@ def test_help_is_offered_by_the_installed_command() -> None:
     for command in ("river_worker", "migrate", "workflow", "job", "queue", "monitor", "doctor"):
         assert command in done.stdout
     assert "Exit codes" in done.stdout
+
+
+async def test_the_doctor_measures_the_workers_of_this_machine(
+    cli: Run, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with WorkerProcess(environment) as worker:
+        await worker.started()
+        line = f"worker {worker.process.pid} uses "
+        _, out, _ = await asyncio.to_thread(cli, "doctor")
+        assert any(found.startswith("ok") for found in out.splitlines() if line in found)
+        monkeypatch.setattr("v1consortium.cli.doctor._TOO_MUCH_MEMORY", 1)
+        _, out, _ = await asyncio.to_thread(cli, "doctor")
+        assert any("lower N" in found for found in out.splitlines() if line in found)

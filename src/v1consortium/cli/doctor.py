@@ -24,8 +24,10 @@ from v1consortium.migrations import pending
 from v1consortium.providers import unconfigured
 from v1consortium.queries.facility import facility_count
 from v1consortium.settings import Settings, masked_url, read_settings
+from v1consortium.worker_memory import worker_memory
 
 _WAITING_TOO_LONG = 60.0
+_TOO_MUCH_MEMORY = 1024**3
 
 Finding = tuple[str, str, str]
 """What was looked at; "ok" or "problem"; what was found and what to do."""
@@ -45,6 +47,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] =
         if not unreachable and all(state == "ok" for _, state, _ in findings):
             async with opened() as session:
                 await _work(session, findings)
+        findings += _memory()
         for provider, variables in unconfigured(settings).items():
             findings.append((provider, "problem", f"not configured: set {', '.join(variables)}"))
         if as_json:
@@ -59,6 +62,19 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] =
     code = run(command)
     if code:
         raise typer.Exit(code)
+
+
+def _memory() -> list[Finding]:
+    """The workers of this machine, if there are any."""
+    found: list[Finding] = []
+    for worker in worker_memory():
+        size = f"worker {worker.pid} uses {worker.resident // 1024**2:,} MiB"
+        if worker.resident > _TOO_MUCH_MEMORY:
+            text = f"{size}: lower N of its --queue options, or look for steps that keep much"
+            found.append(("memory", "problem", text))
+        else:
+            found.append(("memory", "ok", size))
+    return found
 
 
 async def _database(settings: Settings, url: str, findings: list[Finding]) -> bool:
