@@ -234,6 +234,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
                 schema=config.schema,
                 logger=logger,
                 prepare=lock.prepare,
+                keep=lock.keep,
             )
             await self._notifier.connect()
             await self._notifier.start()

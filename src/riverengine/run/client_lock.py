@@ -52,17 +52,20 @@ class ClientLock:
         self._logger = logger
         self._claim_within = claim_within.total_seconds()
         self._claimed = False
+        self._held = False
 
     async def prepare(self, connection: asyncpg.Connection) -> None:
         """Claim the id; the first time also take the jobs back.
 
         Raises ``ConfigError`` the first time, when another living process holds the id.
         """
-        if not await self._claim(connection):
+        self._held = False
+        self._held = await self._claim(connection)
+        if not self._held:
             if not self._claimed:
                 raise ConfigError("id", f"another running client is named {self._client_id}")
-            # After a lost connection the old session may linger; the jobs are ours all the same.
-            self._logger.warning("the client id %s could not be claimed again", self._client_id)
+            # After a lost connection the old session may linger: keep() claims the id later.
+            self._logger.warning("the client id %s is not free yet", self._client_id)
             return
         if self._claimed:
             return
@@ -74,6 +77,13 @@ class ClientLock:
         )
         if ids:
             self._logger.warning("%d job(s) of an earlier process taken back", len(ids))
+
+    async def keep(self, connection: asyncpg.Connection) -> None:
+        """Claim the id if that is still to be done; called every few seconds."""
+        if not self._held:
+            self._held = await client_id_lock(
+                connection, schema=self._schema, client_id=self._client_id
+            )
 
     async def _claim(self, connection: asyncpg.Connection) -> bool:
         deadline = self._clock.monotonic() + self._claim_within

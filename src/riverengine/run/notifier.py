@@ -52,10 +52,12 @@ class Notifier(Service):
         schema: str | None,
         logger: logging.Logger,
         prepare: Prepare | None = None,
+        keep: Prepare | None = None,
         ping_interval: float = _PING_INTERVAL,
         retry_scale: float = 1.0,
     ) -> None:
-        """prepare: called with every new connection before it listens.
+        """prepare: called with every new connection before it listens.  keep: called with the
+        connection every ``ping_interval``, unless subscriptions change more often.
 
         ping_interval: seconds of silence before the connection is checked.
 
@@ -65,6 +67,7 @@ class Notifier(Service):
         self._connect = connect
         self._schema = schema
         self._prepare = prepare
+        self._keep = keep
         self._ping_interval = ping_interval
         self._retry_scale = retry_scale
         self._connection: asyncpg.Connection | None = None
@@ -166,6 +169,9 @@ class Notifier(Service):
                 if not self._heard:
                     async with asyncio.timeout(_TIMEOUT):
                         await connection.execute("SELECT 1")
+                if self._keep is not None:
+                    async with asyncio.timeout(_TIMEOUT):
+                        await self._keep(connection)
         if self._gone:
             raise asyncpg.ConnectionDoesNotExistError("the listening connection was closed")
 

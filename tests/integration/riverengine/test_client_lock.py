@@ -187,3 +187,30 @@ async def test_a_client_with_an_id_of_river_s_kind_takes_nothing_back_at_its_sta
         await client.stop()
         await client.start()
         assert (await stored(pool, mine)).state is JobState.RUNNING
+
+
+async def test_an_id_whose_old_session_lingers_is_claimed_later(
+    pool: asyncpg.Pool, rescuer: DeadClientRescuer, clock: FakeClock
+) -> None:
+    client_id = "host_2026_11_24T01_51_10_454620_py"
+    await left_running(pool, client_id)
+    lock = ClientLock(
+        schema=None,
+        client_id=client_id,
+        named=False,
+        clock=SystemClock(),
+        logger=Client(pool).logger,
+    )
+    async with pool.acquire() as old, pool.acquire() as fresh:
+        await lock.prepare(old)
+        await lock.prepare(fresh)
+        await lock.keep(fresh)
+        await old.execute("SELECT pg_advisory_unlock_all()")
+        await lock.keep(fresh)
+        for _ in range(3):
+            assert await rescuer.run_once() == 0
+            clock.seconds += 60
+        await fresh.execute("SELECT pg_advisory_unlock_all()")
+    assert await rescuer.run_once() == 0
+    clock.seconds += 60
+    assert await rescuer.run_once() == 1
