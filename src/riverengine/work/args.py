@@ -46,11 +46,14 @@ def encode_args(args: object) -> str:
         return encode_json(json.loads(text))
     if dataclasses.is_dataclass(args):
         return encode_json(args)
+    if hasattr(type(args), "__struct_fields__"):
+        return encode_json(args)
     dump = getattr(args, "model_dump", None)
     if callable(dump):
         return encode_json(dump(mode="json"))
     raise ArgsEncodeError(
-        f"{type(args).__name__} is not a dataclass or pydantic model and has no to_json()"
+        f"{type(args).__name__} is not a dataclass, msgspec struct or pydantic model and has no "
+        "to_json()"
     )
 
 
@@ -64,6 +67,10 @@ def decode_args(args_type: type[T], encoded: str, *, kind: str) -> T:
         validate = getattr(args_type, "model_validate", None)
         if callable(validate):
             return typing.cast("T", validate(value))
+        if hasattr(args_type, "__struct_fields__"):
+            import msgspec
+
+            return msgspec.convert(value, args_type)
         if dataclasses.is_dataclass(args_type):
             return typing.cast("T", _decode_dataclass(args_type, value, "$"))
         return args_type(**value)

@@ -62,6 +62,16 @@ def encode_json(value: object, path: str = "$", depth: int = 0) -> str:
             for field in dataclasses.fields(value)
         )
         return "{" + ",".join(members) + "}"
+    names = getattr(type(value), "__struct_encode_fields__", None)
+    if names is not None:
+        # A msgspec struct: fields in their order, as a Go struct's.
+        fields = zip(names, type(value).__struct_fields__, strict=True)  # type: ignore[attr-defined]
+        members = (
+            f"{encode_string(name, path)}:"
+            + encode_json(getattr(value, attribute), f"{path}.{name}", depth + 1)
+            for name, attribute in fields
+        )
+        return "{" + ",".join(members) + "}"
     raise ArgsEncodeError(f"a {type(value).__name__} is not a JSON value", path=path)
 
 

@@ -20,7 +20,8 @@ def demo(
     """
     from v1consortium.demo.run import run_demo
 
-    # Whoever ends the demo, it ends what it started.
+    # Whoever ends the demo, it ends what it started; a shell's background job ignores SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
