@@ -40,6 +40,7 @@ from riverengine.work.context import (
     metadata_set,
     record_output,
 )
+from riverengine.work.error_handler import ErrorHandler, ErrorHandlerResult
 from riverengine.work.middleware import JobInsertMiddleware, WorkerMiddleware
 from riverengine.work.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
 from riverengine.work.registry import Workers
@@ -61,6 +62,8 @@ __all__ = [
     "ConfigError",
     "DatabaseUnavailableError",
     "DefaultRetryPolicy",
+    "ErrorHandler",
+    "ErrorHandlerResult",
     "Event",
     "EventKind",
     "Failed",

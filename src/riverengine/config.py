@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from riverengine.types.errors import ConfigError
+from riverengine.work.error_handler import ErrorHandler
 from riverengine.work.middleware import JobInsertMiddleware, WorkerMiddleware
 from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
 
@@ -59,6 +60,7 @@ class Config:
     job_cleaner_timeout: timedelta = timedelta(seconds=30)
     reindexer_timeout: timedelta = timedelta(minutes=1)
     reindexer_index_names: Sequence[str] | None = None
+    error_handler: ErrorHandler | None = None
     retry_policy: RetryPolicy = field(default_factory=DefaultRetryPolicy)
     worker_middleware: Sequence[WorkerMiddleware] = ()
     insert_middleware: Sequence[JobInsertMiddleware] = ()

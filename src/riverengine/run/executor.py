@@ -6,6 +6,7 @@ Source: internal/jobexecutor/job_executor.go at v0.51.1 (protocol 7.1).
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -110,6 +111,8 @@ class Executor:
         retry_at = None
         if isinstance(outcome, Failed):
             self._log_failure(error)
+            if error is not None and await self._is_cancelled_by_handler(error):
+                outcome = dataclasses.replace(outcome, cancelled=True)
             if not outcome.permanent and self.row.attempt < self.row.max_attempts:
                 retry_at = outcome.retry_at or self._next_retry(registered, ended_at)
         finish = finish_of(
@@ -185,6 +188,17 @@ class Executor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    async def _is_cancelled_by_handler(self, error: BaseException) -> bool:
+        handler = self._config.error_handler
+        if handler is None:
+            return False
+        try:
+            result = await handler.handle_error(self.row, error)
+        except Exception:
+            self._logger.exception("the error handler failed for kind %s", self.row.kind)
+            return False
+        return result is not None and result.set_cancelled
 
     def _next_retry(self, registered: RegisteredWorker | None, now: datetime) -> datetime:
         if registered is not None and self._job is not None:

@@ -38,12 +38,14 @@ class Failed:
     """The attempt failed.
 
     error: what went wrong.  retry_at: None for the worker's or the client's policy.  permanent:
-    never retried, whatever attempts are left.
+    never retried, whatever attempts are left.  cancelled: never retried, and the job ends as
+    cancelled rather than discarded.
     """
 
     error: BaseException | str
     retry_at: datetime | None = None
     permanent: bool = False
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +166,11 @@ def finish_of(
                 scheduled_at=now,
                 metadata_json=_metadata(merged),
             )
-        case Failed(error, permanent=permanent):
+        case Failed(error, permanent=permanent, cancelled=cancelled):
             entry = _error_entry(error_text(error), _trace(error), row, started_at)
-            if permanent or row.attempt >= row.max_attempts or retry_at is None:
+            if cancelled or permanent or row.attempt >= row.max_attempts or retry_at is None:
                 return JobFinish(
-                    state=JobState.DISCARDED,
+                    state=JobState.CANCELLED if cancelled else JobState.DISCARDED,
                     finalized_at=now,
                     error_json=entry,
                     metadata_json=_metadata(merged),

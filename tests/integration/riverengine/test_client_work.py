@@ -12,10 +12,12 @@ import asyncpg
 import pytest
 
 from riverengine import (
+    ErrorHandlerResult,
     EventKind,
     InsertOpts,
     Job,
     JobCancel,
+    JobRow,
     JobSnooze,
     JobState,
     QueueConfig,
@@ -395,3 +397,62 @@ async def test_a_notification_wakes_a_producer_that_polls_rarely(pool: asyncpg.P
         async with pool.acquire() as connection, connection.transaction():
             await client.insert(NoteArgs(), tx=connection)
         await ended(events)
+
+
+class Handler:
+    """Remembers what it is told, and answers as the test wants."""
+
+    def __init__(self, answer: ErrorHandlerResult | Exception | None) -> None:
+        self.answer = answer
+        self.told: list[tuple[int, str]] = []
+
+    async def handle_error(self, job: JobRow, error: BaseException) -> ErrorHandlerResult | None:
+        self.told.append((job.attempt, str(error)))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (None, JobState.AVAILABLE),
+        (ErrorHandlerResult(), JobState.AVAILABLE),
+        (ErrorHandlerResult(set_cancelled=True), JobState.CANCELLED),
+        (RuntimeError("the handler itself"), JobState.AVAILABLE),
+    ],
+)
+async def test_the_error_handler_hears_of_failures_and_may_cancel(
+    pool: asyncpg.Pool, answer: ErrorHandlerResult | Exception | None, state: JobState
+) -> None:
+    async def fail(job: Job[NoteArgs]) -> None:
+        raise ValueError("no luck")
+
+    handler = Handler(answer)
+    async with (
+        started(pool, NoteWorker(fail), error_handler=handler) as client,
+        client.subscribe() as events,
+    ):
+        await client.insert(NoteArgs())
+        (event,) = await ended(events)
+    assert handler.told == [(1, "no luck")]
+    assert event.job is not None
+    assert event.job.state is state
+    assert event.job.errors[0].error == "ValueError: no luck"
+
+
+@pytest.mark.parametrize("signal", [JobCancel("no"), JobSnooze(timedelta(hours=1))])
+async def test_the_error_handler_does_not_hear_of_signals(
+    pool: asyncpg.Pool, signal: BaseException
+) -> None:
+    async def leave(job: Job[NoteArgs]) -> None:
+        raise signal
+
+    handler = Handler(None)
+    async with (
+        started(pool, NoteWorker(leave), error_handler=handler) as client,
+        client.subscribe() as events,
+    ):
+        await client.insert(NoteArgs())
+        await ended(events)
+    assert handler.told == []

@@ -1,0 +1,28 @@
+"""Hears of every failed attempt, and may end the job for good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from riverengine.types.job import JobRow
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorHandlerResult:
+    """What the handler decides. set_cancelled: never run the job again, whatever is left."""
+
+    set_cancelled: bool = False
+
+
+class ErrorHandler(Protocol):
+    """Called after each attempt that failed: not for cancellations, snoozes and stops.
+
+    Source: error_handler.go at v0.51.1; Python's exceptions are Go's errors and panics in one.
+    """
+
+    async def handle_error(self, job: JobRow, error: BaseException) -> ErrorHandlerResult | None:
+        """Report the error; None lets the retry policy decide.
+
+        What this raises is logged and changes nothing.
+        """
