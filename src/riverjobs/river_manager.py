@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ DEFAULT_QUEUES: Mapping[str, int] = {
 """Queues and how many jobs of each one process runs at a time."""
 
 _CONNECT_TIMEOUT = 10.0
+_CLOSE_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +185,15 @@ class RiverManager:
 
     async def _close(self) -> None:
         pool, self._pool, self._client = self._pool, None, None
-        if pool is not None:
-            await pool.close()
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await pool.close()
+        except TimeoutError:
+            # Somebody keeps a connection: the process must end all the same.
+            self.logger.warning("the pool did not close in time; its connections are cut")
+            pool.terminate()
 
 
 async def connect_pool(database_url: str, *, size: int) -> asyncpg.Pool:

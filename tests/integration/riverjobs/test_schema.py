@@ -127,3 +127,15 @@ async def test_a_manager_tells_an_unreachable_database_without_its_password(
         await manager.open()
     assert "secret" not in str(failure.value)
     assert "secret" not in repr(manager.config)
+
+
+async def test_a_manager_closes_although_somebody_keeps_a_connection(
+    workflow_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riverjobs.river_manager._CLOSE_TIMEOUT", 0.05)
+    manager = RiverManager(Config(database_url=workflow_url))
+    await manager.open()
+    kept = await manager.pool.acquire()
+    await manager.stop()
+    with pytest.raises(asyncpg.InterfaceError):
+        await kept.execute("SELECT 1")
