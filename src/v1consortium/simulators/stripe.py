@@ -8,6 +8,7 @@ own test cards: ``pm_card_visa`` pays, ``pm_card_chargeDeclined`` is refused whe
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Iterable
@@ -25,11 +26,15 @@ from v1consortium.simulators.faults import FaultBoard, FaultMiddleware
 from v1consortium.simulators.store import Journal, Record, Store
 
 API_KEY = "sk_test_simulated"
+WORKING_SECONDS = 0.02
+"""How long a write is under way: a second request under its key meets a conflict meanwhile."""
 _CUSTOMERS, _METHODS = "customers", "payment_methods"
 _SUBSCRIPTIONS, _KEYS = "subscriptions", "idempotency_keys"
 _MONTH = 30 * 24 * 3600
 _REFUSED_AT_ATTACH = "pm_card_chargeDeclined"
 _REFUSED_AT_CHARGE = "pm_card_chargeCustomerFail"
+
+_STORED = frozenset({"store_failure", "store_failure_after", "store_decline"})
 
 Answer = tuple[int, Record]
 
@@ -45,11 +50,16 @@ class _RefusedError(Exception):
 
 
 class StripeSimulator:
-    """One account. Faults: the general ones."""
+    """One account.
+
+    Faults: the general ones, and those of a write under a key, whose failure is stored and replayed
+    as Stripe does: ``store_failure`` (a 500, nothing done), ``store_failure_after`` (a 500 although
+    it was done) and ``store_decline`` (``code``: a card refused for that reason).
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._store = Store("stripe", journal)
-        self._board = FaultBoard()
+        self._board = FaultBoard(names=_STORED)
         self._under_way: set[str] = set()
 
     def app(self) -> Starlette:
@@ -83,7 +93,8 @@ class StripeSimulator:
             return _json((409, {"error": error}))
         self._under_way.add(key)
         try:
-            status, answer = self._answer(request, body)
+            await asyncio.sleep(WORKING_SECONDS)
+            status, answer = self._write(request, body)
         finally:
             self._under_way.discard(key)
         # Stripe does not keep what failed its validation: the key may be used again.
@@ -91,6 +102,17 @@ class StripeSimulator:
             record = {"request": print_of, "status": status, "body": answer}
             self._store.put(_KEYS, key, record)
         return _json((status, answer))
+
+    def _write(self, request: Request, body: str) -> Answer:
+        fault = request.scope["state"].get("fault")
+        name = fault.name if fault is not None else ""
+        if name == "store_decline":
+            return _declined(str(fault.options.get("code", "generic_decline"))).answer
+        if name != "store_failure":
+            answer = self._answer(request, body)
+        if name in _STORED:
+            return 500, {"error": {"type": "api_error", "message": "The simulator fails"}}
+        return answer
 
     def _answer(self, request: Request, body: str) -> Answer:
         form = dict(parse_qsl(body, keep_blank_values=True))
@@ -219,8 +241,8 @@ class StripeSimulator:
         return list(self._store.records(table).values())[::-1]
 
 
-def _declined() -> _RefusedError:
-    return _RefusedError(402, "card_error", "card_declined", decline_code="generic_decline")
+def _declined(decline_code: str = "generic_decline") -> _RefusedError:
+    return _RefusedError(402, "card_error", "card_declined", decline_code=decline_code)
 
 
 def _nested(form: dict[str, str], name: str) -> Record:
