@@ -85,7 +85,9 @@ async def _customer(db: Executor, payments: PaymentProvider, purchase: Purchase)
 
     # Always looked up: Stripe forgets keys after a day, and the job of a retry by hand may be a
     # fresh one that knows of no earlier attempt.
-    customer_id = await find() or await _write_once(f"{purchase.key}:customer", find, create)
+    customer_id = await find()
+    if customer_id is None:
+        customer_id = await _write_once(f"{purchase.key}:customer", find, create)
     if not await organization_set_customer(db, org_id=purchase.org_id, customer_id=customer_id):
         raise PermanentError("stripe", "ensure_customer", "another_customer_recorded")
     return customer_id
