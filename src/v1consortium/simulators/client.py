@@ -62,6 +62,15 @@ class Simulators:
         """Faults not yet taken by a request."""
         return list(self._state(provider)["faults"])
 
+    def held(self, provider: str) -> int:
+        """How many requests wait for :meth:`release`."""
+        return int(self._state(provider)["held"])
+
+    def release(self, provider: str) -> None:
+        """Let the requests go on that a ``hold`` fault keeps waiting."""
+        answer = self._http.post(self._control(provider), json={"action": "release"})
+        answer.raise_for_status()
+
     def reset(self) -> None:
         """Forget everything, at every provider."""
         for provider in self.urls:

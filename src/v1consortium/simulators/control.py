@@ -1,7 +1,8 @@
 """``/_control``: the switchboard that every HTTP simulator has.
 
-``POST`` arms a fault (:mod:`.faults`), or carries out a simulator's own ``action``; ``GET`` tells
-the counters of accepted effects, the records and the armed faults; ``DELETE`` forgets it all, with
+``POST`` arms a fault (:mod:`.faults`), or carries out an ``action``: ``release`` lets held requests
+go on, others belong to one simulator. ``GET`` tells the counters of accepted effects, the records,
+the armed faults and how many requests are ``held``. ``DELETE`` forgets it all, with
 ``?only=faults`` only the faults.
 """
 
@@ -28,13 +29,14 @@ def control_route(
     actions: Actions | None = None,
 ) -> Route:
     """The control endpoint of one simulator; ``tables`` are those it tells."""
-    known = actions or {}
+    known: Actions = {"release": board.release, **(actions or {})}
 
     async def control(request: Request) -> Response:
         if request.method == "GET":
             state: Record = {
                 "effects": store.effects(),
                 "faults": board.listing(),
+                "held": board.held,
                 "records": {table: list(store.records(table).values()) for table in tables},
             }
             return JSONResponse(state)

@@ -5,10 +5,11 @@ A fault is a JSON object sent to ``POST /_control``: ``fault`` names it, ``times
 ``contains`` (text in the address, the decoded body or the headers).
 
 Before the request is carried out: ``status`` (with ``status``, ``headers``, ``body``), ``hang``
-(``seconds``), ``drop``, ``reset``, ``slow`` (``seconds``, then as usual). After it was carried
-out: ``execute_then_status``, ``execute_then_hang``, ``execute_then_drop``, ``execute_then_reset``,
-``execute_then_garbage``, ``execute_then_huge``. Other names belong to one simulator, which finds
-the fault in ``scope["state"]["fault"]``.
+(``seconds``), ``drop``, ``reset``, ``slow`` (``seconds``, then as usual), ``hold`` (until the
+action ``release``, then as usual). After it was carried out: ``execute_then_hold`` (its own answer
+follows on ``release``), ``execute_then_status``, ``execute_then_hang``, ``execute_then_drop``,
+``execute_then_reset``, ``execute_then_garbage``, ``execute_then_huge``. Other names belong to one
+simulator, which finds the fault in ``scope["state"]["fault"]``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from riverengine.types.job import Json
 
 GENERAL = frozenset(
-    {"status", "hang", "drop", "reset", "slow"}
+    {"status", "hang", "drop", "reset", "slow", "hold", "execute_then_hold"}
     | {f"execute_then_{what}" for what in ("status", "hang", "drop", "reset", "garbage", "huge")}
 )
 HUGE_BYTES = 6 * 1024 * 1024
@@ -54,12 +55,40 @@ class Fault:
         return float(self.options.get(option, default))
 
 
+@dataclass(slots=True)
+class _Barrier:
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    released: bool = False
+
+
 class FaultBoard:
     """The armed faults of one simulator; ``names`` are those it knows besides the general ones."""
 
     def __init__(self, *, names: frozenset[str] = frozenset(), general: bool = True) -> None:
         self._names = names | GENERAL if general else names
         self._armed: list[Fault] = []
+        self._barrier = _Barrier()
+        self.held = 0
+        """Requests waiting for :meth:`release`."""
+
+    async def hold(self) -> bool:
+        """Wait for :meth:`release`; False when the simulator was reset instead."""
+        barrier = self._barrier
+        self.held += 1
+        try:
+            await barrier.opened.wait()
+        finally:
+            self.held -= 1
+        return barrier.released
+
+    def release(self) -> None:
+        """Let every held request go on; later ones wait for the next release."""
+        self._open(released=True)
+
+    def _open(self, *, released: bool) -> None:
+        barrier, self._barrier = self._barrier, _Barrier()
+        barrier.released = released
+        barrier.opened.set()
 
     def arm(self, request: Mapping[str, Json]) -> None:
         """Arm a fault from its JSON form; raises ValueError when it makes no sense."""
@@ -87,8 +116,9 @@ class FaultBoard:
         return None
 
     def clear(self) -> None:
-        """Disarm everything."""
+        """Disarm everything and cut held requests: they must not act on what comes next."""
         self._armed.clear()
+        self._open(released=False)
 
     def listing(self) -> list[Json]:
         """The armed faults in their JSON form."""
@@ -129,9 +159,25 @@ class FaultMiddleware:
             await asyncio.sleep(fault.number("seconds", 0.2))
             await self._app(scope, replay, send)
             return
+        if name in ("hold", "execute_then_hold"):
+            await self._hold(name, scope, replay, send)
+            return
         if name.startswith("execute_then_"):
             await self._app(scope, replay, _discard)
         await _show(name.removeprefix("execute_then_"), fault, scope, receive, send)
+
+    async def _hold(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        answer: list[Message] = []
+        if name == "execute_then_hold":
+            await self._app(scope, receive, _keep_in(answer))
+        if not await self._board.hold():
+            abort(scope, reset=False)
+            await _disconnected(receive)
+        elif name == "hold":
+            await self._app(scope, receive, send)
+        else:
+            for message in answer:
+                await send(message)
 
 
 async def _read(receive: Receive) -> bytes:
@@ -156,6 +202,13 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
+
+
+def _keep_in(answer: list[Message]) -> Send:
+    async def keep(message: Message) -> None:
+        answer.append(message)
+
+    return keep
 
 
 async def _discard(message: Message) -> None:

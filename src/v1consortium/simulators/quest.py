@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import uuid4
 from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.sax.saxutils import escape
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from v1consortium.services.quest import ORDER_PATH
+from v1consortium.services.quest import ORDER_PATH, SITE_PATH
 from v1consortium.services.quest_xml import (
     NAMESPACE,
     WireError,
@@ -37,14 +38,56 @@ PASSWORD = "simulated"  # noqa: S105 - guards nothing
 LAB_ACCOUNT = "11223344"
 _ORDERS = "orders"
 _SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
+_FAULTS = frozenset(
+    {
+        "failure",
+        "soap_fault",
+        "execute_then_soap_fault",
+        "escaped",
+        "utf16",
+        "without_ids",
+        "result",
+    }
+)
+SITES = (
+    {
+        "SiteCode": "Q1001",
+        "Name": "Downtown & Main",
+        "Address1": "1 Main Street",
+        "City": "New York",
+        "State": "NY",
+        "Zip": "10001",
+        "Latitude": "40.7128",
+        "Longitude": "-74.0060",
+        "TimeZone": "Eastern",
+        "PrimaryPhoneNumber": "2125550100",
+        "HoursOfOperation": "M-F 8:00 am-5:00 pm",
+        "IsActive": "true",
+        "OpenToPublic": "T",
+        "NIDACollections": "Y",
+        "SAPCollections": "1",
+        "ElectronicCCF": "yes",
+        "CollectionSiteTypeId": "1",
+    },
+    {"SiteCode": "Q1002", "Name": "Gaps", "Latitude": "", "Longitude": "0", "IsActive": "false"},
+    {"SiteCode": "Q1001", "Name": "The same code again"},
+    {"Name": "No code"},
+)
+"""The list of sites, with the oddities of the real one."""
 
 
 class QuestSimulator:
-    """One client's orders. Faults: the general ones, and ``failure`` (``id``): a refused order."""
+    """One client's orders, and the list of sites.
+
+    Faults: the general ones; ``failure`` (``id``, ``detail``), a refused order; ``soap_fault``
+    (``code``, ``status``) before, ``execute_then_soap_fault`` after it was carried out; ``escaped``
+    and ``utf16``, a result escaped once more or with a wrong declaration; ``without_ids``, a
+    success that names no order; ``result`` (``text``), those words for a document.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._store = Store("quest", journal)
-        self._board = FaultBoard(names=frozenset({"failure"}))
+        self._board = FaultBoard(names=_FAULTS)
 
     def app(self) -> Starlette:
         """The server."""
@@ -52,6 +95,7 @@ class QuestSimulator:
             routes=[
                 control_route(self._store, self._board, tables=[_ORDERS]),
                 Route(ORDER_PATH, self._serve, methods=["POST"]),
+                Route(SITE_PATH, self._serve, methods=["POST"]),
             ],
             middleware=[Middleware(FaultMiddleware, board=self._board)],
         )
@@ -68,16 +112,41 @@ class QuestSimulator:
         if (text_of(call, "username"), text_of(call, "password")) != (USERNAME, PASSWORD):
             return _result(operation, "Identifier not found")
         fault = request.scope["state"].get("fault")
-        if fault is not None and fault.name == "failure":
-            return _result(operation, _failure(str(fault.options.get("id", "100"))))
+        name = fault.name if fault is not None else ""
+        option = dict(fault.options) if fault is not None else {}
+        if name == "failure":
+            detail = str(option.get("detail", "The simulator refuses"))
+            return _result(operation, _failure(str(option.get("id", "100")), detail))
+        if name == "result":
+            return _result(operation, str(option.get("text", "")))
+        soap_fault = _fault(str(option.get("code", "Server")), "told to", option.get("status", 500))
+        if name == "soap_fault":
+            return soap_fault
+        text = self._carry_out(operation, call)
+        if text is None:
+            return _fault("Client", f"unknown operation {operation}")
+        match name:
+            case "execute_then_soap_fault":
+                return soap_fault
+            case "escaped":
+                text = escape(text)
+            case "utf16":
+                text = f'\ufeff<?xml version="1.0" encoding="utf-16"?>\n{text}'
+            case "without_ids":
+                text = text.replace("QuestOrderID", "Other")
+        return _result(operation, text)
+
+    def _carry_out(self, operation: str, call: Element) -> str | None:
         match operation:
             case "CreateOrder":
-                return _result(operation, self._create(text_of(call, "orderXml")))
+                return self._create(text_of(call, "orderXml"))
             case "CancelOrder":
-                return _result(operation, self._cancel(call))
+                return self._cancel(call)
             case "GetOrderDetails":
-                return _result(operation, self._details(call))
-        return _fault("Client", f"unknown operation {operation}")
+                return self._details(call)
+            case "FullRetrieveCollectionSiteDetails":
+                return _sites()
+        return None
 
     def _create(self, document: str) -> str:
         try:
@@ -133,12 +202,21 @@ def _success(record: Record) -> str:
     return tostring(root, encoding="unicode")
 
 
-def _failure(error_id: str) -> str:
+def _sites() -> str:
+    root = Element("CollectionSiteDetails")
+    for site in SITES:
+        element = SubElement(root, "CollectionSiteDetail")
+        for name, value in site.items():
+            text_element(element, name, value)
+    return tostring(root, encoding="unicode")
+
+
+def _failure(error_id: str, detail: str = "The simulator refuses") -> str:
     root = Element("QuestOrderResponse")
     text_element(root, "ResponseStatusID", "FAILURE")
     error = SubElement(SubElement(root, "Errors"), "Error")
     text_element(error, "ErrorID", error_id)
-    text_element(error, "ErrorDetail", "The simulator refuses")
+    text_element(error, "ErrorDetail", detail)
     return tostring(root, encoding="unicode")
 
 
@@ -151,9 +229,9 @@ def _result(operation: str, text: str) -> Response:
     return Response(tostring(root, encoding="utf-8"), media_type="text/xml")
 
 
-def _fault(code: str, text: str) -> Response:
+def _fault(code: str, text: str, status: int = 500) -> Response:
     root = Element("soap:Envelope", {"xmlns:soap": _SOAP})
     fault = SubElement(SubElement(root, "soap:Body"), "soap:Fault")
     text_element(fault, "faultcode", f"soap:{code}")
     text_element(fault, "faultstring", text)
-    return Response(tostring(root, encoding="utf-8"), status_code=500, media_type="text/xml")
+    return Response(tostring(root, encoding="utf-8"), status_code=status, media_type="text/xml")
