@@ -151,7 +151,9 @@ def _problem(error: Exception, stage: str) -> ProviderError:
         setting = isinstance(error, aiosmtplib.SMTPAuthenticationError) or code in (530, 534, 535)
         field = "to" if isinstance(error, aiosmtplib.SMTPRecipientRefused) else None
         return PermanentError(_PROVIDER, _OPERATION, str(code), configuration=setting, field=field)
-    if isinstance(error, aiosmtplib.SMTPNotSupported):
+    # The library has no class of its own for a server without STARTTLS or without log-in.
+    lacks = stage == "connect" and type(error) is aiosmtplib.SMTPException
+    if lacks or isinstance(error, aiosmtplib.SMTPNotSupported):
         return PermanentError(_PROVIDER, _OPERATION, "not_supported", configuration=True)
     name = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
     if stage == "connect":

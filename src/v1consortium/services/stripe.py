@@ -254,6 +254,16 @@ def _subscription(subscription: stripe.Subscription) -> PaymentSubscription:
     )
 
 
+def _headers(error: stripe.StripeError) -> Mapping[str, str]:
+    if error.headers:
+        return error.headers
+    # The library puts the headers of an answer that is no JSON where the body belongs.
+    misplaced: object = error.json_body
+    if isinstance(misplaced, Mapping):
+        return {name: value for name, value in misplaced.items() if isinstance(value, str)}
+    return {}
+
+
 def _problem(operation: str, error: stripe.StripeError, *, write: bool) -> ProviderError:
     import stripe
 
@@ -262,7 +272,7 @@ def _problem(operation: str, error: stripe.StripeError, *, write: bool) -> Provi
         return problem_of_exception(_PROVIDER, operation, error.__cause__ or error, write=write)
     if status < 300:
         return bad_answer(_PROVIDER, operation, write=write)
-    headers = error.headers or {}
+    headers = _headers(error)
     replayed = (headers.get("idempotent-replayed") or "").lower() == "true"
     code = error.code or (error.error.code if error.error else None)
     if isinstance(error, stripe.CardError):
