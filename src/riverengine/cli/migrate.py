@@ -11,12 +11,8 @@ from datetime import timedelta
 import asyncpg
 
 from riverengine.config import validate_schema
-from riverengine.schema.migrator import (
-    AppliedMigration,
-    Direction,
-    Migrator,
-    bundled_migrations,
-)
+from riverengine.schema.line import AppliedMigration, Direction, bundled_migrations
+from riverengine.schema.migrator import Migrator
 from riverengine.types.errors import ConfigError, DatabaseUnavailableError, MigrationError
 
 _RULE = "-" * 80

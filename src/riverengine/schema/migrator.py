@@ -1,104 +1,98 @@
-"""Applies River's migrations. Source: rivermigrate/river_migrate.go at v0.51.1."""
+"""Applies migrations. Source: rivermigrate/river_migrate.go at v0.51.1."""
 
 from __future__ import annotations
 
-import re
+import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from functools import cache
-from importlib import resources
 
 import asyncpg
 
 from riverengine.queries import migration as queries
-from riverengine.queries.statement import Statement
+from riverengine.schema.line import (
+    MAIN_LINE,
+    AppliedMigration,
+    Direction,
+    Migration,
+    bundled_migrations,
+    find_migration,
+)
 from riverengine.types.errors import MigrationError, SchemaVersionError
-
-MAIN_LINE = "main"
-_FILE = re.compile(r"(\d{3})_(\w+)\.(up|down)\.sql")
-
-
-class Direction(StrEnum):
-    """Which way a migration goes."""
-
-    UP = "up"
-    DOWN = "down"
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One version of the schema, with the SQL of both directions."""
-
-    version: int
-    name: str
-    up: Statement
-    down: Statement
-
-    def statement(self, direction: Direction) -> Statement:
-        """The SQL of one direction."""
-        return self.up if direction is Direction.UP else self.down
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedMigration:
-    """A migration that was applied, or would be in a dry run; ``sql`` is what ran."""
-
-    version: int
-    name: str
-    direction: Direction
-    duration: timedelta
-    sql: str
-
-
-@cache
-def bundled_migrations() -> tuple[Migration, ...]:
-    """All migrations of the main line, oldest first."""
-    found: dict[int, dict[str, Statement]] = {}
-    names: dict[int, str] = {}
-    for entry in resources.files("riverengine.schema.migrations").iterdir():
-        match = _FILE.fullmatch(entry.name)
-        if match is None:
-            continue
-        version = int(match.group(1))
-        names[version] = match.group(2)
-        text = entry.read_text(encoding="utf-8")
-        found.setdefault(version, {})[match.group(3)] = Statement(entry.name, text)
-    return tuple(
-        Migration(version, names[version].replace("_", " "), files["up"], files["down"])
-        for version, files in sorted(found.items())
-    )
 
 
 class Migrator:
-    """Moves one schema of a database between River's versions.
+    """Moves one schema of a database between the versions of a line.
 
-    connection: not inside a transaction; every migration gets one of its own.  schema: None for
-    search_path's first.
+    connection: not inside a transaction when migrating; every migration gets one of its own.
+    schema: None for search_path's first.  line: ``main`` is River's, ``riverengine`` our own; it
+    needs River's tables first.  migrations: those of a line of the caller's, as
+    :func:`load_migrations` reads them; None for the bundled ones.
+
+    Raises ``MigrationError`` for an unknown line.  Example::
+
+        migrator = Migrator(connection)
+        for applied in await migrator.migrate_up():
+            print(applied.version, applied.name, applied.duration)
     """
 
     def __init__(
-        self, connection: asyncpg.Connection, *, schema: str | None = None, line: str = MAIN_LINE
+        self,
+        connection: asyncpg.Connection,
+        *,
+        schema: str | None = None,
+        line: str = MAIN_LINE,
+        migrations: Sequence[Migration] | None = None,
+        logger: logging.Logger | None = None,
     ) -> None:
-        if line != MAIN_LINE:
-            raise MigrationError(
-                f"migration line does not exist: {line} (did you mean `{MAIN_LINE}`?)"
-            )
+        self.line = line
+        self.migrations = bundled_migrations(line) if migrations is None else tuple(migrations)
         self._connection = connection
         self._schema = schema
-        self.all_versions = [migration.version for migration in bundled_migrations()]
+        self._logger = logger or logging.getLogger("riverengine")
+
+    @property
+    def all_versions(self) -> list[int]:
+        """The versions this release knows of the line, oldest first."""
+        return [migration.version for migration in self.migrations]
+
+    def get_version(self, version: int) -> Migration:
+        """The migration of a version; raises ``MigrationError``."""
+        return find_migration(self.migrations, version)
 
     async def existing_versions(self) -> list[int]:
-        """Versions the database has, oldest first, also ones this release does not know."""
-        return await queries.migration_versions(self._connection, schema=self._schema)
+        """Versions the database has, oldest first, also ones this release does not know.
 
-    async def validate(self) -> list[str]:
-        """What is missing, as sentences; empty when the database is fully migrated."""
+        Raises ``MigrationError`` when the line is not River's and River's tables are missing.
+        """
+        if self.line != MAIN_LINE and not await queries.migration_has_lines(
+            self._connection, schema=self._schema
+        ):
+            raise MigrationError(
+                f"the migration line {self.line} comes after River's own: migrate the line "
+                f"{MAIN_LINE} first (riverengine migrate-up --database-url ...)"
+            )
+        return await queries.migration_versions(
+            self._connection, schema=self._schema, line=self.line
+        )
+
+    async def validate(self, *, target_version: int | None = None) -> list[str]:
+        """What is missing, as sentences; empty when the database is fully migrated.
+
+        target_version: look no further than this version.  Raises ``MigrationError`` for a version
+        that does not exist.
+        """
+        self._check_known(target_version)
         existing = set(await self.existing_versions())
-        missing = [version for version in self.all_versions if version not in existing]
-        return [f"Unapplied migrations: {missing}"] if missing else []
+        missing = [
+            str(version)
+            for version in self.all_versions
+            if version not in existing and (target_version is None or version <= target_version)
+        ]
+        problems = [f"Unapplied migrations: [{' '.join(missing)}]"] if missing else []
+        for problem in problems:
+            self._logger.info("%s", problem)
+        return problems
 
     async def migrate_up(
         self,
@@ -109,7 +103,8 @@ class Migrator:
     ) -> list[AppliedMigration]:
         """Apply what is missing, up to ``target_version`` if given; raises ``MigrationError``.
 
-        max_steps: at most so many; negative applies nothing.
+        max_steps: at most so many; negative applies nothing.  A target that is applied already
+        changes nothing, even when later versions are missing.
         """
         self._check_known(target_version)
         existing = set(await self.existing_versions())
@@ -117,7 +112,7 @@ class Migrator:
             return []
         wanted = [
             migration
-            for migration in bundled_migrations()
+            for migration in self.migrations
             if migration.version not in existing
             and (target_version is None or migration.version <= target_version)
         ]
@@ -145,7 +140,7 @@ class Migrator:
         floor = 0 if everything or target_version is None else target_version
         wanted = [
             migration
-            for migration in reversed(bundled_migrations())
+            for migration in reversed(self.migrations)
             if migration.version in existing and migration.version > floor
         ]
         return await self._apply(wanted[: _steps(max_steps)], Direction.DOWN, dry_run)
@@ -164,25 +159,31 @@ class Migrator:
             if not dry_run and not await self._apply_one(migration.version, direction, sql):
                 continue
             duration = timedelta(seconds=time.monotonic() - started)
+            self._logger.info(
+                "applied migration: line=%s version=%d direction=%s dry_run=%s duration=%s",
+                *(self.line, migration.version, direction, dry_run, duration),
+            )
             applied.append(
                 AppliedMigration(migration.version, migration.name, direction, duration, sql)
             )
+        if not applied:
+            self._logger.info("no migrations to apply: line=%s", self.line)
         return applied
 
     async def _apply_one(self, version: int, direction: Direction, sql: str) -> bool:
         """Run one migration with its bookkeeping; False if another process did it meanwhile."""
-        db, schema = self._connection, self._schema
+        db, schema, line = self._connection, self._schema, self.line
         async with db.transaction():
             # Two processes starting at once: the second waits here, then finds the work done.
             await queries.migration_lock(db, schema=schema)
-            present = version in await queries.migration_versions(db, schema=schema)
+            present = version in await queries.migration_versions(db, schema=schema, line=line)
             if present == (direction is Direction.UP):
                 return False
             await db.execute(sql)
             if direction is Direction.UP:
-                await queries.migration_insert(db, schema=schema, version=version)
-            elif version > 1:
-                await queries.migration_delete(db, schema=schema, version=version)
+                await queries.migration_insert(db, schema=schema, line=line, version=version)
+            elif version > 1 or line != MAIN_LINE:
+                await queries.migration_delete(db, schema=schema, line=line, version=version)
         return True
 
 
@@ -195,7 +196,7 @@ async def check_schema(connection: asyncpg.Connection, *, schema: str | None) ->
 
     Version 8 changes nothing on PostgreSQL, so 7 is enough.
     """
-    versions = await queries.migration_versions(connection, schema=schema)
+    versions = await queries.migration_versions(connection, schema=schema, line=MAIN_LINE)
     newest = bundled_migrations()[-1].version
     command = "riverengine migrate-up --database-url ..."
     if not versions or max(versions) < newest - 1:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
-from riverengine.schema.migrator import Migrator, check_schema
+from riverengine.schema import (
+    Migration,
+    Migrator,
+    bundled_lines,
+    check_schema,
+    load_migrations,
+)
 from riverengine.types.errors import MigrationError, SchemaVersionError
 
 ALL = list(range(1, 9))
@@ -45,7 +52,7 @@ async def test_target_and_steps(connection: asyncpg.Connection) -> None:
     assert await migrator.migrate_up(target_version=2) == []
     assert [each.version for each in await migrator.migrate_up(max_steps=2)] == [4, 5]
     assert await migrator.migrate_up(max_steps=-1) == []
-    assert await migrator.validate() == ["Unapplied migrations: [6, 7, 8]"]
+    assert await migrator.validate() == ["Unapplied migrations: [6 7 8]"]
 
 
 async def test_down_goes_one_step_unless_told(connection: asyncpg.Connection) -> None:
@@ -68,8 +75,102 @@ async def test_dry_run_changes_nothing(connection: asyncpg.Connection) -> None:
 async def test_unknown_version_and_line_are_refused(connection: asyncpg.Connection) -> None:
     with pytest.raises(MigrationError, match="version 9 is not a valid"):
         await Migrator(connection).migrate_up(target_version=9)
-    with pytest.raises(MigrationError, match="did you mean `main`"):
-        Migrator(connection, line="mian")
+    for line, told in (
+        ("mian", " (did you mean `main`?)"),
+        ("riverngine", " (did you mean `riverengine`?)"),
+        ("pro", ""),
+    ):
+        with pytest.raises(MigrationError) as refused:
+            Migrator(connection, line=line)
+        assert str(refused.value) == f"migration line does not exist: {line}{told}"
+    with pytest.raises(MigrationError, match=r"migration 44 not found \(.*\[1 2 3 4 5 6 7 8\]\)"):
+        Migrator(connection).get_version(44)
+    assert Migrator(connection).get_version(6).name == "bulk unique"
+    assert bundled_lines()[0] == "main"
+    assert "riverengine" in bundled_lines()
+
+
+async def test_validate_looks_as_far_as_it_is_told(connection: asyncpg.Connection) -> None:
+    migrator = Migrator(connection)
+    await migrator.migrate_up(target_version=5)
+    assert await migrator.validate(target_version=5) == []
+    assert await migrator.validate(target_version=7) == ["Unapplied migrations: [6 7]"]
+    with pytest.raises(MigrationError, match="version 9 is not a valid"):
+        await migrator.validate(target_version=9)
+
+
+@pytest.fixture
+def shop_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Migration, ...]:
+    """Two migrations of an application's own, as files of a package."""
+    folder = tmp_path / "shop_line"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    for name, sql in {
+        "001_orders.up": "CREATE TABLE /* SCHEMA */shop_order (id bigint)",
+        "001_orders.down": "DROP TABLE /* SCHEMA */shop_order",
+        "002_price.up": "ALTER TABLE /* SCHEMA */shop_order ADD COLUMN price bigint",
+        "002_price.down": "ALTER TABLE /* SCHEMA */shop_order DROP COLUMN price",
+    }.items():
+        (folder / f"{name}.sql").write_text(sql, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    return load_migrations("shop_line")
+
+
+@pytest.mark.parametrize("schema", [None, "River_2"])
+async def test_another_line_lives_beside_river_s(
+    connection: asyncpg.Connection, shop_line: tuple[Migration, ...], schema: str | None
+) -> None:
+    if schema is not None:
+        await connection.execute(f'CREATE SCHEMA "{schema}"')
+    river = Migrator(connection, schema=schema)
+    shop = Migrator(connection, schema=schema, line="shop", migrations=shop_line)
+    for version in (None, 4):
+        await river.migrate_up(target_version=version) if version else None
+        with pytest.raises(MigrationError, match="line main first"):
+            await shop.migrate_up()
+    await river.migrate_up()
+    assert [each.name for each in await shop.migrate_up()] == ["orders", "price"]
+    assert await shop.validate() == await river.validate() == []
+    assert await river.existing_versions() == ALL
+    assert [each.version for each in await shop.migrate_down(target_version=0)] == [2, 1]
+    assert await shop.existing_versions() == []
+    assert await river.existing_versions() == ALL
+    assert await connection.fetchval("SELECT to_regclass('shop_order')") is None
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (["001_a.up.sql", "001_b.down.sql"], "two names"),
+        (["001_a.up.sql", "001_a.down.sql", "003_c.up.sql", "003_c.down.sql"], "without gaps"),
+        (["001_a.up.sql"], "an up and a down file"),
+    ],
+)
+def test_a_line_whose_files_are_incomplete_is_refused(
+    files: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / f"line_{len(files)}_{files[-1][:3]}"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    for name in files:
+        (folder / name).write_text("SELECT 1", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MigrationError, match=told):
+        load_migrations(folder.name)
+
+
+async def test_what_it_does_is_logged(
+    connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "riverengine")
+    migrator = Migrator(connection)
+    await migrator.migrate_up(max_steps=1)
+    await migrator.migrate_up(max_steps=-1)
+    await migrator.validate()
+    first, second, third = caplog.messages
+    assert first.startswith("applied migration: line=main version=1 direction=up dry_run=False")
+    assert second == "no migrations to apply: line=main"
+    assert third == "Unapplied migrations: [2 3 4 5 6 7 8]"
 
 
 async def test_down_from_5_keeps_other_lines(connection: asyncpg.Connection) -> None:

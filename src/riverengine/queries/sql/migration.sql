@@ -15,19 +15,19 @@ SELECT EXISTS (
 )
 
 -- name: migration_versions_by_line
-SELECT version FROM /* SCHEMA */river_migration WHERE line = 'main' ORDER BY version
+SELECT version FROM /* SCHEMA */river_migration WHERE line = $1::text ORDER BY version
 
 -- name: migration_versions_without_line
 SELECT version FROM /* SCHEMA */river_migration ORDER BY version
 
 -- name: migration_insert_by_line
-INSERT INTO /* SCHEMA */river_migration (line, version) VALUES ('main', $1::bigint)
+INSERT INTO /* SCHEMA */river_migration (line, version) VALUES ($1::text, $2::bigint)
 
 -- name: migration_insert_without_line
 INSERT INTO /* SCHEMA */river_migration (version) VALUES ($1::bigint)
 
 -- name: migration_delete_by_line
-DELETE FROM /* SCHEMA */river_migration WHERE line = 'main' AND version = $1::bigint
+DELETE FROM /* SCHEMA */river_migration WHERE line = $1::text AND version = $2::bigint
 
 -- name: migration_delete_without_line
 DELETE FROM /* SCHEMA */river_migration WHERE version = $1::bigint

@@ -1,0 +1,1 @@
+"""Tables of ours beside River's; nothing of the main line needs them."""
