@@ -1,6 +1,7 @@
 """River for Python: background jobs on PostgreSQL, sharing a database with Go River v0.51.1."""
 
 from riverengine.client import Client, InsertManyParams, InsertResult, JobListParams
+from riverengine.client.resumable import resumable_set_step_cursor_tx, resumable_set_step_tx
 from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
 from riverengine.run.clock import Clock, SystemClock
@@ -22,6 +23,12 @@ from riverengine.types.errors import (
     NotFoundError,
     QueueAlreadyAddedError,
     QueueNotFoundError,
+    ResumableCheckpointError,
+    ResumableCursorError,
+    ResumableError,
+    ResumableStepNameError,
+    ResumableStepNotFoundError,
+    ResumableUsageError,
     RiverError,
     SchemaVersionError,
     StopTimeoutError,
@@ -44,6 +51,13 @@ from riverengine.work.error_handler import ErrorHandler, ErrorHandlerResult
 from riverengine.work.middleware import JobInsertMiddleware, WorkerMiddleware
 from riverengine.work.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
 from riverengine.work.registry import Workers
+from riverengine.work.resumable import (
+    resumable_set_cursor,
+    resumable_step,
+    resumable_step_cursor,
+    resumable_step_cursor_sync,
+    resumable_step_sync,
+)
 from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
 from riverengine.work.worker import NO_TIMEOUT, Job, Worker
 
@@ -95,6 +109,12 @@ __all__ = [
     "QueueAlreadyAddedError",
     "QueueConfig",
     "QueueNotFoundError",
+    "ResumableCheckpointError",
+    "ResumableCursorError",
+    "ResumableError",
+    "ResumableStepNameError",
+    "ResumableStepNotFoundError",
+    "ResumableUsageError",
     "RetryPolicy",
     "RiverError",
     "SchemaVersionError",
@@ -115,4 +135,11 @@ __all__ = [
     "metadata_set",
     "parse_cron",
     "record_output",
+    "resumable_set_cursor",
+    "resumable_set_step_cursor_tx",
+    "resumable_set_step_tx",
+    "resumable_step",
+    "resumable_step_cursor",
+    "resumable_step_cursor_sync",
+    "resumable_step_sync",
 ]

@@ -25,6 +25,7 @@ from riverengine.work.context import WorkContext, enter_work
 from riverengine.work.middleware import WorkerMiddleware, WorkNext
 from riverengine.work.outcome import Failed, JobFinish, finish_of, outcome_of
 from riverengine.work.registry import RegisteredWorker, Workers
+from riverengine.work.resumable import begin_resumable, end_resumable
 from riverengine.work.retry import DefaultRetryPolicy
 from riverengine.work.worker import Job
 
@@ -149,9 +150,19 @@ class Executor:
                 # Cancelled between claim and start: the work begins already cancelled.
                 assert self.task is not None
                 self.task.cancel()
-            await _wrap(middleware, self.row, innermost)()
+            await self._resumably(_wrap(middleware, self.row, innermost))
         finally:
             self._working = False
+
+    async def _resumably(self, work: WorkNext) -> None:
+        """Outside of all middleware: what resumable steps read and leave."""
+        begin_resumable(self._context)
+        try:
+            await work()
+        except BaseException as error:
+            end_resumable(self._context, error)
+            raise
+        end_resumable(self._context, None)
 
     async def _work_in_thread(self, work: Callable[[Job[Any]], object], job: Job[Any]) -> None:
         loop = asyncio.get_running_loop()

@@ -10,6 +10,12 @@
     ├── ArgsDecodeError (ValueError)        stored args do not fit the worker's args type
     ├── JobRowDecodeError                   a claimed row could not be read
     ├── UnknownJobKindError (LookupError)   no worker registered for a kind
+    ├── ResumableError                      resumable steps were used against their rules
+    │   ├── ResumableUsageError             a call outside of a step, or one step inside another
+    │   ├── ResumableStepNameError          a step name is used twice
+    │   ├── ResumableStepNotFoundError      an earlier attempt's step was not reached
+    │   ├── ResumableCursorError            a saved cursor needs another kind of step or type
+    │   └── ResumableCheckpointError        a checkpoint would overtake a saved cursor
     ├── NotFoundError (LookupError)
     │   ├── JobNotFoundError
     │   └── QueueNotFoundError
@@ -28,6 +34,8 @@ Control flow out of a worker is not an error: see :mod:`riverengine.types.signal
 """
 
 from __future__ import annotations
+
+from riverengine.types.go_quote import quoted
 
 
 class RiverError(Exception):
@@ -86,6 +94,53 @@ class UnknownJobKindError(RiverError, LookupError):
     def __init__(self, kind: str) -> None:
         super().__init__(f"job kind is not registered in the client's Workers bundle: {kind}")
         self.kind = kind
+
+
+class ResumableError(RiverError):
+    """Resumable steps were used against their rules; the texts are River's."""
+
+
+class ResumableUsageError(ResumableError):
+    """A call outside of the step it belongs to, or a step inside another."""
+
+
+class ResumableStepNameError(ResumableError):
+    """Two steps of one worker share a name: ``step_name``."""
+
+    def __init__(self, step_name: str) -> None:
+        super().__init__(f"river: duplicate resumable step name {quoted(step_name)}")
+        self.step_name = step_name
+
+
+class ResumableStepNotFoundError(ResumableError):
+    """An earlier attempt got to ``step_name``, which the worker does not have any more.
+
+    has_cursor: whether it left a cursor there without having completed any step.
+    """
+
+    def __init__(self, step_name: str, *, has_cursor: bool) -> None:
+        what = "resumable cursor step" if has_cursor else "resumable step"
+        super().__init__(f"river: {what} {quoted(step_name)} not found in Worker")
+        self.step_name = step_name
+        self.has_cursor = has_cursor
+
+
+class ResumableCursorError(ResumableError):
+    """A saved cursor cannot be used; ``step_name`` is None when all cursors are unreadable."""
+
+    def __init__(self, message: str, *, step_name: str | None) -> None:
+        super().__init__(f"river: {message}")
+        self.step_name = step_name
+
+
+class ResumableCheckpointError(ResumableError):
+    """A checkpoint was asked for before the step whose saved cursor still waits: ``step_name``."""
+
+    def __init__(self, step_name: str) -> None:
+        super().__init__(
+            f"river: resumable checkpoint cannot precede saved cursor step {quoted(step_name)}"
+        )
+        self.step_name = step_name
 
 
 class NotFoundError(RiverError, LookupError):

@@ -13,6 +13,7 @@ from riverengine.work.go_json import encode_json
 
 if TYPE_CHECKING:
     from riverengine.client import Client
+    from riverengine.work.resumable import ResumableState
 
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 """Largest encoded output River accepts."""
@@ -27,6 +28,7 @@ class WorkContext:
     metadata: dict[str, Json] = field(default_factory=dict)
     cancel_requested: bool = False
     timed_out: bool = False
+    resumable: ResumableState | None = None
 
 
 _current: ContextVar[WorkContext] = ContextVar("riverengine_work")

@@ -16,6 +16,14 @@ from riverengine.types.errors import ArgsEncodeError
 MAX_DEPTH = 64
 """Deepest nesting accepted; Python's own decoder gives up at about a thousand."""
 
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RawJson:
+    """JSON text that is written as it is: numbers keep digits that a float would lose."""
+
+    text: str
+
+
 _ESCAPED = re.compile(r'["\\<>&\u2028\u2029\x00-\x1f]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -45,6 +53,8 @@ def encode_json(value: object, path: str = "$", depth: int = 0) -> str:
             return encode_string(format_time(value, path), path)
         case UUID():
             return encode_string(str(value), path)
+        case RawJson(text):
+            return text
         case bytes():
             return encode_string(b64encode(value).decode("ascii"), path)
         case Mapping():
