@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from riverengine.embedded import EmbeddedPostgres, start_postgres
+from riverengine.schema.line import bundled_lines
 from riverengine.schema.migrator import Migrator
 
 _SERVER_URL = "RIVERJOBS_TEST_SERVER_URL"
@@ -80,7 +81,8 @@ async def _migrated_database(server_url: str) -> AsyncIterator[str]:
     url = with_database(server_url, name)
     connection = await asyncpg.connect(url)
     try:
-        await Migrator(connection).migrate_up()
+        for line in bundled_lines():
+            await Migrator(connection, line=line).migrate_up()
     finally:
         await connection.close()
     yield url
@@ -94,7 +96,7 @@ async def database_url(_migrated_database: str) -> AsyncIterator[str]:
     await _execute(
         _migrated_database,
         "DELETE FROM river_job; DELETE FROM river_queue; DELETE FROM river_leader;"
-        "DELETE FROM river_notification",
+        "DELETE FROM river_notification; DELETE FROM riverengine_client",
     )
 
 

@@ -1,4 +1,4 @@
-"""Brings a database to the state this release needs: River's tables, then ours."""
+"""Brings a database to the state this release needs: River's tables, the engine's, then ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from riverengine import DatabaseUnavailableError, Migrator, SchemaVersionError
+from riverengine import DatabaseUnavailableError, MigrationError, Migrator, SchemaVersionError
+from riverengine.schema.line import MAIN_LINE, bundled_lines
 from riverjobs.schema import (
     WORKFLOW_MIGRATIONS,
     MigrationFile,
@@ -22,9 +23,9 @@ APP_MIGRATIONS = "v1consortium.supabase.migrations"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """What a database lacks: River's versions, and our files."""
+    """What a database lacks: steps of River's tables and of the engine's own, and our files."""
 
-    river: Sequence[int]
+    steps: Sequence[str]
     files: Sequence[MigrationFile]
 
 
@@ -46,10 +47,16 @@ async def pending(database_url: str, *, schema: str | None) -> Pending:
     """What is missing; changes nothing."""
     connection = await connect(database_url)
     try:
-        migrator = Migrator(connection, schema=schema)
-        applied = set(await migrator.existing_versions())
+        steps = []
+        for line in bundled_lines():
+            migrator = Migrator(connection, schema=schema, line=line)
+            try:
+                applied = await migrator.existing_versions()
+            except MigrationError:
+                applied = []  # River's own steps come first, and are missing
+            steps += [_name(line, v) for v in migrator.all_versions if v not in applied]
         return Pending(
-            river=[v for v in migrator.all_versions if v not in applied],
+            steps=steps,
             files=await pending_migrations(connection, migration_files()),
         )
     finally:
@@ -69,19 +76,35 @@ async def migrate(database_url: str, *, schema: str | None) -> list[str]:
     """Apply what is missing; returns what was applied, in order."""
     connection = await connect(database_url)
     try:
-        applied = await Migrator(connection, schema=schema).migrate_up()
+        steps = []
+        for line in bundled_lines():
+            applied = await Migrator(connection, schema=schema, line=line).migrate_up()
+            steps += [f"{_name(line, step.version)} {step.name}" for step in applied]
         files = await apply_migrations(connection, migration_files())
     finally:
         await connection.close()
-    river = [f"river {step.version:03d} {step.name}" for step in applied]
-    return [*river, *(file.file_name for file in files)]
+    return [*steps, *(file.file_name for file in files)]
 
 
 async def take_back(database_url: str, *, schema: str | None) -> str | None:
-    """Revert River's newest step; returns its name, None where there is none."""
+    """Revert the newest step of the engine's own tables, and after those of River's.
+
+    Returns its name, None where there is none.
+    """
     connection = await connect(database_url)
     try:
-        reverted = await Migrator(connection, schema=schema).migrate_down(max_steps=1)
+        for line in reversed(bundled_lines()):
+            migrator = Migrator(connection, schema=schema, line=line)
+            try:
+                reverted = await migrator.migrate_down(max_steps=1)
+            except MigrationError:
+                continue  # River's table does not tell lines apart any more: there is but its own
+            for step in reverted:
+                return f"{_name(line, step.version)} {step.name}"
     finally:
         await connection.close()
-    return f"river {reverted[0].version:03d} {reverted[0].name}" if reverted else None
+    return None
+
+
+def _name(line: str, version: int) -> str:
+    return f"{'river' if line == MAIN_LINE else line} {version:03d}"

@@ -8,6 +8,7 @@ from importlib import resources
 import asyncpg
 import pytest
 
+from riverengine.schema.line import bundled_lines
 from riverengine.schema.migrator import Migrator
 from riverjobs import Config, RiverManager, WorkflowOrchestrator
 from riverjobs.schema import WORKFLOW_MIGRATIONS, apply_migrations, bundled_migrations
@@ -23,6 +24,7 @@ APP_MIGRATIONS = "v1consortium.supabase.migrations"
 TABLES = (
     *("notifications", "drug_test_orders", "subscriptions", "organizations", "facilities"),
     *("workflow_executions", "river_job", "river_queue", "river_leader"),
+    "riverengine_client",
 )
 
 
@@ -60,7 +62,8 @@ async def _app_database(server_url: str) -> AsyncIterator[str]:
     url = with_database(server_url, name)
     connection = await asyncpg.connect(url)
     try:
-        await Migrator(connection).migrate_up()
+        for line in bundled_lines():
+            await Migrator(connection, line=line).migrate_up()
         await apply_migrations(connection, bundled_migrations(WORKFLOW_MIGRATIONS, APP_MIGRATIONS))
     finally:
         await connection.close()

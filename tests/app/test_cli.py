@@ -140,7 +140,7 @@ async def test_migrating_tells_what_it_did(
     assert "missing  river 001" in out
     code, out, _ = await asyncio.to_thread(cli, "migrate")
     assert code == 0
-    assert out.count("applied  ") == 11
+    assert out.count("applied  ") == 12
     assert "20260101000000_workflows.sql" in out
     code, out, _ = await asyncio.to_thread(cli, "migrate")
     assert (code, "(0 applied)" in out) == (0, True)
@@ -156,7 +156,7 @@ async def test_only_river_s_newest_step_is_taken_back_and_only_when_confirmed(
     assert (code, "--yes" in error) == (2, True)
     assert (await asyncio.to_thread(cli, "migrate", "status"))[0] == 0
     code, out, _ = await asyncio.to_thread(cli, "migrate", "down", "--yes")
-    assert (code, out.startswith("reverted river 008")) == (0, True)
+    assert (code, out.startswith("reverted riverengine 001")) == (0, True)
     code, out, _ = await asyncio.to_thread(cli, "migrate", "status")
     assert (code, out.count("missing")) == (1, 1)
     assert (await asyncio.to_thread(cli, "migrate", "up"))[0] == 0

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from riverengine.embedded.postgres import Account, find_binaries
+from riverengine.schema.line import ENGINE_LINE
 from riverengine.schema.migrator import Migrator
 
 pytestmark = pytest.mark.interop
@@ -81,5 +82,25 @@ async def test_go_continues_where_we_stopped_and_the_reverse(
     connection = await asyncpg.connect(empty_database)
     try:
         assert await Migrator(connection).validate() == []
+    finally:
+        await connection.close()
+
+
+async def test_go_leaves_our_line_alone_and_refuses_to_go_below_it(
+    empty_database: str, go_migrate: Path
+) -> None:
+    subprocess.run([str(go_migrate), empty_database, "", str(NEWEST)], check=True)
+    connection = await asyncpg.connect(empty_database)
+    try:
+        ours = Migrator(connection, line=ENGINE_LINE)
+        await ours.migrate_up()
+        subprocess.run([str(go_migrate), empty_database, "", "5"], check=True)
+        below = subprocess.run(
+            [str(go_migrate), empty_database, "", "4"], check=False, capture_output=True
+        )
+        assert below.returncode != 0
+        assert await ours.existing_versions() == [1]
+        await ours.migrate_down()
+        subprocess.run([str(go_migrate), empty_database, "", "4"], check=True)
     finally:
         await connection.close()

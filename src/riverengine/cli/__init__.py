@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 from riverengine.cli import migrate
 from riverengine.config import validate_schema
+from riverengine.schema.line import bundled_lines
 from riverengine.types.errors import ConfigError, DatabaseUnavailableError, RiverError
 
 EXIT_FAILED = 1
@@ -107,4 +108,4 @@ def _add_database(command: argparse.ArgumentParser) -> None:
 
 
 def _add_line(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--line", default="main", choices=["main"], help="migration line")
+    command.add_argument("--line", default="main", choices=bundled_lines(), help="migration line")

@@ -45,7 +45,7 @@ async def list_all(options: Namespace, url: str) -> int:
     async with _migrator(options, url) as migrator:
         existing = await migrator.existing_versions()
     newest = max(existing, default=None)
-    for migration in bundled_migrations():
+    for migration in bundled_migrations(options.line):
         mark = "" if newest is None else "* " if migration.version == newest else "  "
         _say(f"{mark}{migration.version:03d} {migration.name}")
     return 0
@@ -64,7 +64,7 @@ def get(options: Namespace) -> int:
     """``migrate-get``: the SQL of migrations, with the schema's names put in."""
     if options.schema is not None:
         validate_schema(options.schema)
-    known = {migration.version: migration for migration in bundled_migrations()}
+    known = {migration.version: migration for migration in bundled_migrations(options.line)}
     wanted = list(known) if options.all else _versions(options.version)
     excluded = set(_versions(options.exclude_version))
     for number in wanted:
@@ -76,7 +76,7 @@ def get(options: Namespace) -> int:
         wanted.reverse()
     direction = Direction.UP if options.up else Direction.DOWN
     texts = [
-        f"-- River main migration {number:03d} [{direction}]\n"
+        f"-- River {options.line} migration {number:03d} [{direction}]\n"
         f"{known[number].statement(direction).sql(options.schema)}\n"
         for number in wanted
         if number not in excluded
@@ -126,7 +126,9 @@ def _tell(options: Namespace, applied: Sequence[AppliedMigration]) -> int:
             )
         if options.show_sql:
             _say(_RULE)
-            _say(f"-- River main migration {migration.version:03d} [{migration.direction}]")
+            _say(
+                f"-- River {options.line} migration {migration.version:03d} [{migration.direction}]"
+            )
             _say(f"{migration.sql}\n")
     if options.max_steps is not None and len(applied) < options.max_steps:
         _say("no more migrations to apply")

@@ -1,6 +1,7 @@
 """River's database schema: its migrations, and a check that a database has them."""
 
 from riverengine.schema.line import (
+    ENGINE_LINE,
     MAIN_LINE,
     AppliedMigration,
     Direction,
@@ -12,6 +13,7 @@ from riverengine.schema.line import (
 from riverengine.schema.migrator import Migrator, check_schema
 
 __all__ = [
+    "ENGINE_LINE",
     "MAIN_LINE",
     "AppliedMigration",
     "Direction",

@@ -19,6 +19,10 @@ from riverengine.types.errors import MigrationError
 MAIN_LINE = "main"
 """River's own tables; they come before any other line."""
 
+ENGINE_LINE = "riverengine"
+"""Tables of the engine's own, at which Go River never looks. Without them clients work, but jobs of
+a dead process wait for the rescuer."""
+
 _PACKAGE = "riverengine.schema.migrations"
 _FILE = re.compile(r"(\d{3})_(\w+)\.(up|down)\.sql")
 _SUGGESTED_WITHIN = 2

@@ -86,7 +86,7 @@ async def _database(settings: Settings, url: str, findings: list[Finding]) -> bo
         findings.append(("database", "problem", text))
         return True
     findings.append(("database", "ok", masked_url(url)))
-    number = len(missing.river) + len(missing.files)
+    number = len(missing.steps) + len(missing.files)
     if number:
         findings.append(
             ("schema", "problem", f"{number} migration(s) missing: run `v1consortium migrate`")

@@ -26,11 +26,12 @@ def migrate_command(
         bool, typer.Option("--yes", help="needed by down, which may delete data")
     ] = False,
 ) -> None:
-    """Bring the database up to date: River's tables, the workflow tables, the application's.
+    """Bring the database up to date: River's tables, the engine's, the workflow tables, ours.
 
     Each step is a transaction of its own; running it again, or from several places at once, is
     safe. `status` changes nothing, and exits with 1 while something is missing. `down` takes back
-    the newest step of River's tables; the other tables only go forward, as Supabase's do.
+    the engine's tables, then the newest step of River's; the other tables only go forward, as
+    Supabase's do.
     """
 
     async def command() -> None:
@@ -50,8 +51,7 @@ def migrate_command(
 
 async def _tell_status(url: str, schema: str | None) -> None:
     missing = await pending(url, schema=schema)
-    names = [f"river {version:03d}" for version in missing.river]
-    names += [file.file_name for file in missing.files]
+    names = [*missing.steps, *(file.file_name for file in missing.files)]
     for name in names:
         typer.echo(f"missing  {name}")
     if names:

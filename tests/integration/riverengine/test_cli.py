@@ -137,3 +137,18 @@ def test_the_program_runs_by_its_name() -> None:
         [sys.executable, "-m", "riverengine", "version"], capture_output=True, text=True, check=True
     )
     assert "River protocol v0.51.1" in done.stdout
+
+
+async def test_our_own_line_is_migrated_when_asked_for(cli: Run) -> None:
+    await call(cli, "migrate-up")
+    assert (await call(cli, "validate", "--line", "riverengine"))[0] == 1
+    code, out, _ = await call(cli, "migrate-up", "--line", "riverengine")
+    assert (code, out.startswith("applied migration 001 [up] create riverengine client")) == (
+        0,
+        True,
+    )
+    assert (await call(cli, "validate", "--line", "riverengine"))[0] == 0
+    code, out, _ = await call(cli, "migrate-down", "--line", "riverengine")
+    assert (code, out.startswith("applied migration 001 [down]")) == (0, True)
+    _, out, _ = await call(cli, "migrate-get", "--line", "riverengine", "--version", "1", "--up")
+    assert out.startswith("-- River riverengine migration 001 [up]")

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from riverengine.schema import (
+    ENGINE_LINE,
     Migration,
     Migrator,
     bundled_lines,
@@ -136,6 +137,20 @@ async def test_another_line_lives_beside_river_s(
     assert await shop.existing_versions() == []
     assert await river.existing_versions() == ALL
     assert await connection.fetchval("SELECT to_regclass('shop_order')") is None
+
+
+async def test_our_line_goes_up_after_river_s_and_down_before_it(
+    connection: asyncpg.Connection,
+) -> None:
+    river, ours = Migrator(connection), Migrator(connection, line=ENGINE_LINE)
+    await river.migrate_up()
+    assert await ours.validate() == ["Unapplied migrations: [1]"]
+    assert [each.version for each in await ours.migrate_up()] == [1]
+    with pytest.raises(asyncpg.RaiseError):
+        await river.migrate_down(target_version=4)
+    assert await river.existing_versions() == [1, 2, 3, 4, 5]
+    assert [each.version for each in await ours.migrate_down(target_version=0)] == [1]
+    assert len(await river.migrate_down(target_version=0)) == 5
 
 
 @pytest.mark.parametrize(

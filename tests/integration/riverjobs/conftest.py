@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from riverengine.schema.line import bundled_lines
 from riverengine.schema.migrator import Migrator
 from riverjobs.schema import WORKFLOW_MIGRATIONS, apply_migrations, bundled_migrations
 from tests.conftest import _database_name, _execute, with_database
@@ -20,7 +21,8 @@ async def _workflow_template(server_url: str) -> AsyncIterator[str]:
     url = with_database(server_url, name)
     connection = await asyncpg.connect(url)
     try:
-        await Migrator(connection).migrate_up()
+        for line in bundled_lines():
+            await Migrator(connection, line=line).migrate_up()
         await apply_migrations(connection, bundled_migrations(WORKFLOW_MIGRATIONS))
     finally:
         await connection.close()
@@ -35,7 +37,7 @@ async def workflow_url(_workflow_template: str) -> AsyncIterator[str]:
     await _execute(
         _workflow_template,
         "DELETE FROM workflow_executions; DELETE FROM river_job; DELETE FROM river_queue;"
-        "DELETE FROM river_leader",
+        "DELETE FROM river_leader; DELETE FROM riverengine_client",
     )
 
 

@@ -1,0 +1,1 @@
+DROP TABLE /* SCHEMA */riverengine_client;
