@@ -19,6 +19,7 @@ from riverengine.client.jobs import JobApi
 from riverengine.client.queues import QueueApi
 from riverengine.config import Config, QueueConfig
 from riverengine.insert.plan import validate_queue_name
+from riverengine.queries.statement import Record
 from riverengine.run.client_id import new_client_id
 from riverengine.run.client_lock import ClientLock, DeadClientRescuer
 from riverengine.run.clock import Clock, SystemClock
@@ -26,7 +27,7 @@ from riverengine.run.completer import Completer
 from riverengine.run.connect import connect_beside
 from riverengine.run.elector import Elector, ElectorTimings
 from riverengine.run.events import DEFAULT_BUFFER, EventHub, Subscription
-from riverengine.run.executor import CancelCause, Executor
+from riverengine.run.executor import CancelCause, Executor, WorkSettings
 from riverengine.run.insert_limiter import InsertLimiter
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
@@ -42,7 +43,6 @@ from riverengine.types.errors import (
     StopTimeoutError,
 )
 from riverengine.types.event import EventKind
-from riverengine.types.job import JobRow
 from riverengine.work.registry import Workers
 
 _CONNECT_TIMEOUT = 10.0
@@ -110,6 +110,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         self._maintainer: Maintainer | None = None
         self._dead_clients: DeadClientRescuer | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._work: WorkSettings | None = None
         self._cancelling = False
         self._shutdown: asyncio.Task[None] | None = None
 
@@ -221,6 +222,15 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
 
     async def _start_services(self) -> None:
         config, logger = self.config, self.logger
+        assert self.workers is not None
+        self._work = WorkSettings(
+            config=config,
+            workers=self.workers,
+            client=self,
+            clock=self.clock,
+            logger=logger,
+            threads=self._thread_pool,
+        )
         if not config.poll_only:
             lock = ClientLock(
                 schema=config.schema,
@@ -314,21 +324,9 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         self._producers[name] = producer
         await producer.start()
 
-    def _executor_for(
-        self, row: JobRow, decode_error: Exception | None, on_stuck: Callable[[Executor], None]
-    ) -> Executor:
-        assert self.workers is not None
-        executor = Executor(
-            row,
-            decode_error=decode_error,
-            config=self.config,
-            workers=self.workers,
-            client=self,
-            clock=self.clock,
-            logger=self.logger,
-            threads=self._thread_pool,
-            on_stuck=on_stuck,
-        )
+    def _executor_for(self, record: Record, on_stuck: Callable[[Executor], None]) -> Executor:
+        assert self._work is not None
+        executor = Executor(record, self._work, on_stuck)
         if self._cancelling:
             executor.cancel(CancelCause.STOP)
         return executor

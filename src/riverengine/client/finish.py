@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from riverengine.client.core import ClientCore
-from riverengine.queries.job_finish import Claim, job_finish_many
+from riverengine.queries.job_finish import RowClaim, job_finish_many
 from riverengine.types.errors import JobNotRunningError
 from riverengine.types.job import JobRow, JobState, Json
 from riverengine.work.context import metadata_of_work
@@ -60,7 +60,7 @@ class FinishApi(ClientCore):
             tx,
             schema=self.config.schema,
             client_id=row.attempted_by[-1],
-            claims=[Claim(row.id, row.attempt, row.attempted_at)],
+            claims=[RowClaim(row.id, row.attempt, row.attempted_at)],
             finishes=[finish],
         )
         stored = found.get(row.id)

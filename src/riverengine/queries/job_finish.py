@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.statement import Executor, statement
@@ -17,12 +18,33 @@ from riverengine.work.outcome import JobFinish
 
 _FILE = "job_finish.sql"
 _COMPLETE_PLAIN = statement(_FILE, "job_complete_plain")
+_COMPLETE_PLAIN_RETURNING = statement(_FILE, "job_complete_plain_returning")
 _FINISH_MANY = statement(_FILE, "job_finish_many")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Protocol):
     """The identity of an attempt; with the claiming client's id it fences the outcome."""
+
+    @property
+    def id(self) -> JobId: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def attempted_at(self) -> datetime: ...
+
+
+class CompletedClaim(Claim, Protocol):
+    """An attempt whose work was done at ``ended_at``."""
+
+    @property
+    def ended_at(self) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RowClaim:
+    """The claim of a row at hand."""
 
     id: JobId
     attempt: int
@@ -34,24 +56,41 @@ async def job_complete_plain(
     *,
     schema: str | None,
     client_id: str,
-    claims: Sequence[Claim],
-    finalized_at: Sequence[datetime],
+    claims: Sequence[CompletedClaim],
+    timeout: float | None = None,
+) -> int:
+    """Complete jobs and change nothing else: how many were.
+
+    An attempt that lost its job leaves the row unchanged.
+    """
+    tag = await db.execute(
+        _COMPLETE_PLAIN.sql(schema), *_claimed(claims), client_id, timeout=timeout
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+async def job_complete_plain_returning(
+    db: Executor,
+    *,
+    schema: str | None,
+    client_id: str,
+    claims: Sequence[CompletedClaim],
     timeout: float | None = None,
 ) -> dict[JobId, str]:
-    """Complete jobs and change nothing else: the stored metadata by id.
-
-    An attempt that lost its job is missing from the result, its row unchanged.
-    """
+    """As :func:`job_complete_plain`: the stored metadata by id, of the jobs that were completed."""
     records = await db.fetch(
-        _COMPLETE_PLAIN.sql(schema),
+        _COMPLETE_PLAIN_RETURNING.sql(schema), *_claimed(claims), client_id, timeout=timeout
+    )
+    return {JobId(record["id"]): record["metadata"] for record in records}
+
+
+def _claimed(claims: Sequence[CompletedClaim]) -> tuple[Sequence[object], ...]:
+    return (
         [claim.id for claim in claims],
         [claim.attempt for claim in claims],
         [claim.attempted_at for claim in claims],
-        list(finalized_at),
-        client_id,
-        timeout=timeout,
+        [claim.ended_at for claim in claims],
     )
-    return {JobId(record["id"]): record["metadata"] for record in records}
 
 
 async def job_finish_many(

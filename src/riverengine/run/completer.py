@@ -12,19 +12,24 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 
 import asyncpg
 
-from riverengine.queries.job_finish import Claim, job_complete_plain, job_finish_many
+from riverengine.queries.job_finish import (
+    job_complete_plain,
+    job_complete_plain_returning,
+    job_finish_many,
+)
 from riverengine.run.clock import Clock
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.events import EventHub
 from riverengine.run.service import Service, backoff
 from riverengine.run.test_signal import TestSignal
-from riverengine.types.event import Event, JobStats
+from riverengine.types.event import Event, EventKind, JobStats
 from riverengine.types.job import JobId, JobRow, JobState
-from riverengine.work.outcome import JobFinish, event_of
+from riverengine.work.outcome import JobFinish, completed_at, event_of
+from riverengine.work.worker import RowSource
 
 MAX_BATCH = 5_000
 """Outcomes written by one statement."""
@@ -42,19 +47,21 @@ _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 _Write = Callable[[asyncpg.Connection, "list[Completion]"], Awaitable["list[Completion]"]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Completion:
-    """The outcome of one attempt.
+    """The end of one attempt; id, attempt and attempted_at are its claim.
 
-    row: as claimed.  queue_wait, run: for the event's statistics.  ended: monotonic seconds.
+    source: knows the row as claimed.  finish: None for a job that is completed, at ``ended_at``,
+    and nothing else.
     """
 
-    row: JobRow
-    claim: Claim
-    finish: JobFinish
-    queue_wait: timedelta
-    run: timedelta
-    ended: float
+    source: RowSource
+    id: JobId
+    attempt: int
+    attempted_at: datetime
+    finish: JobFinish | None
+    started_at: datetime
+    ended_at: datetime
 
 
 class Completer(Service):
@@ -111,7 +118,7 @@ class Completer(Service):
 
     def pending_ids(self) -> list[JobId]:
         """Jobs that ended but are still running in the database."""
-        unwritten = (each.row.id for each in (*self._pending, *self._being_written))
+        unwritten = (each.id for each in (*self._pending, *self._being_written))
         return [*unwritten, *self.refused]
 
     async def drain(self) -> None:
@@ -137,9 +144,9 @@ class Completer(Service):
             self._arrived.clear()
         unwritten = batch
         try:
-            plain = [each for each in batch if each.finish.is_plain_completion]
+            plain = [each for each in batch if each.finish is None]
             unwritten = await self._insist(plain, self._complete_plain)
-            unwritten += [each for each in batch if not each.finish.is_plain_completion]
+            unwritten += [each for each in batch if each.finish is not None]
             unwritten = await self._insist(unwritten, self._finish_many)
         finally:
             if unwritten:
@@ -180,72 +187,78 @@ class Completer(Service):
     async def _complete_plain(
         self, connection: asyncpg.Connection, batch: list[Completion]
     ) -> list[Completion]:
-        stored = await job_complete_plain(
+        if not self._events.is_listened_to:
+            completed = await job_complete_plain(
+                connection,
+                schema=self._schema,
+                client_id=self._client_id,
+                claims=batch,
+                timeout=_TIMEOUT,
+            )
+            # Where some were not, the full statement finds out which, and why.
+            return [] if completed == len(batch) else batch
+        stored = await job_complete_plain_returning(
             connection,
             schema=self._schema,
             client_id=self._client_id,
-            claims=[each.claim for each in batch],
-            finalized_at=[each.finish.finalized_at or self._clock.now() for each in batch],
+            claims=batch,
             timeout=_TIMEOUT,
         )
-        if self._events.is_listened_to:
-            for each in batch:
-                if each.row.id in stored:
-                    self._publish(each, _completed(each, stored[each.row.id]))
-        return [each for each in batch if each.row.id not in stored]
+        for each in batch:
+            if each.id in stored:
+                row = dataclasses.replace(
+                    each.source.row,
+                    state=JobState.COMPLETED,
+                    finalized_at=each.ended_at,
+                    metadata_json=stored[each.id],
+                )
+                self._publish(each, row, EventKind.JOB_COMPLETED)
+        return [each for each in batch if each.id not in stored]
 
     async def _finish_many(
         self, connection: asyncpg.Connection, batch: list[Completion]
     ) -> list[Completion]:
+        finishes = [each.finish or completed_at(each.ended_at) for each in batch]
         rows = await job_finish_many(
             connection,
             schema=self._schema,
             client_id=self._client_id,
-            claims=[each.claim for each in batch],
-            finishes=[each.finish for each in batch],
+            claims=batch,
+            finishes=finishes,
             timeout=_TIMEOUT,
         )
-        for each in batch:
-            self._report(each, rows.get(each.row.id))
+        for each, finish in zip(batch, finishes, strict=True):
+            self._report(each, finish, rows.get(each.id))
         return []
 
-    def _report(self, completion: Completion, found: tuple[JobRow, bool] | None) -> None:
-        claim = completion.claim
+    def _report(
+        self, completion: Completion, finish: JobFinish, found: tuple[JobRow, bool] | None
+    ) -> None:
         if found is None:
-            self.logger.info("job %d was deleted while it ran", claim.id)
+            self.logger.info("job %d was deleted while it ran", completion.id)
             return
         row, finished = found
-        if not finished and (row.attempt > claim.attempt or row.state is JobState.RUNNING):
+        if not finished and (row.attempt > completion.attempt or row.state is JobState.RUNNING):
             self.logger.warning(
                 "attempt %d of job %d no longer owns the job; its outcome is dropped",
-                *(claim.attempt, claim.id),
+                *(completion.attempt, completion.id),
             )
             return
-        self._publish(completion, row)
+        self._publish(completion, row, event_of(row.state, finish))
 
-    def _publish(self, completion: Completion, row: JobRow) -> None:
-        kind = event_of(row.state, completion.finish)
+    def _publish(self, completion: Completion, row: JobRow, kind: EventKind | None) -> None:
         if kind is None or not self._events.is_listened_to:
             return
         stats = JobStats(
-            complete=timedelta(seconds=self._clock.monotonic() - completion.ended),
-            queue_wait=completion.queue_wait,
-            run=completion.run,
+            complete=self._clock.now() - completion.ended_at,
+            queue_wait=completion.started_at - row.scheduled_at,
+            run=completion.ended_at - completion.started_at,
         )
         self._events.publish(Event(kind=kind, job=row, stats=stats))
 
     def _refuse(self, completion: Completion, error: Exception) -> None:
-        self.refused.add(completion.row.id)
+        self.refused.add(completion.id)
         self.logger.error(
             "the database refuses the outcome of job %d (%s); the job is left to the rescuer",
-            *(completion.row.id, type(error).__name__),
+            *(completion.id, type(error).__name__),
         )
-
-
-def _completed(completion: Completion, metadata_json: str) -> JobRow:
-    return dataclasses.replace(
-        completion.row,
-        state=JobState.COMPLETED,
-        finalized_at=completion.finish.finalized_at,
-        metadata_json=metadata_json,
-    )

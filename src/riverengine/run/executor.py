@@ -9,17 +9,22 @@ import asyncio
 import dataclasses
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Executor as ThreadPool
 from contextvars import copy_context
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
 from riverengine.config import Config
+from riverengine.queries.job_row import job_row_from_record, undecodable_job_row
+from riverengine.queries.statement import Record
 from riverengine.run.clock import Clock
+from riverengine.run.completer import Completion
 from riverengine.types.errors import JobRowDecodeError, UnknownJobKindError
-from riverengine.types.job import JobRow
+from riverengine.types.job import JobId, JobRow
 from riverengine.work.args import decode_args
 from riverengine.work.context import WorkContext, enter_work
 from riverengine.work.middleware import WorkerMiddleware, WorkNext
@@ -38,39 +43,54 @@ class CancelCause(Enum):
     TIMEOUT = "timeout"
 
 
-class Executor:
-    """Runs one attempt; :meth:`cancel` may be called at any time."""
+_NO_CAUSE: frozenset[CancelCause] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSettings:
+    """What all executions of a client share.
+
+    threads: the pool for workers that are plain functions.
+    """
+
+    config: Config
+    workers: Workers
+    client: object
+    clock: Clock
+    logger: logging.Logger
+    threads: Callable[[], ThreadPool]
+
+
+class Executor(WorkContext):
+    """Runs one attempt; :meth:`cancel` may be called at any time.
+
+    The row is decoded only when somebody looks at it: most jobs need a few of its columns.
+    """
+
+    __slots__ = (
+        *("attempt", "attempted_at", "causes", "id", "is_stuck", "kind", "task"),
+        *("_decode_error", "_job", "_on_stuck", "_record", "_settings", "_timeout", "_timer"),
+        "_working",
+    )
 
     def __init__(
-        self,
-        row: JobRow,
-        *,
-        decode_error: Exception | None,
-        config: Config,
-        workers: Workers,
-        client: object,
-        clock: Clock,
-        logger: logging.Logger,
-        threads: Callable[[], ThreadPool],
-        on_stuck: Callable[[Executor], None],
+        self, record: Record, settings: WorkSettings, on_stuck: Callable[[Executor], None]
     ) -> None:
-        """decode_error: why the stored row could not be decoded; it then fails without a worker.
-
-        threads: the pool for workers that are plain functions.  on_stuck: called once if the worker
-        does not return in time after its timeout.
+        """record: a claimed row.  on_stuck: called once if the worker does not return in time after
+        its timeout.
         """
-        self.row = row
-        self.causes: set[CancelCause] = set()
+        super().__init__(None, settings.client)
+        self.id = JobId(record["id"])
+        self.kind: str = record["kind"]
+        self.attempt: int = max(record["attempt"], 0)
+        self.attempted_at: datetime = record["attempted_at"]
+        self.causes: frozenset[CancelCause] = _NO_CAUSE
         self.is_stuck = False
         self.task: asyncio.Task[None] | None = None
-        self._decode_error = decode_error
-        self._config = config
-        self._workers = workers
-        self._clock = clock
-        self._logger = logger
-        self._threads = threads
+        self._record = record
+        self._settings = settings
         self._on_stuck = on_stuck
-        self._context = WorkContext(row, client)
+        self._decode_error: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timeout: timedelta | None = None
         self._working = False
@@ -80,29 +100,63 @@ class Executor:
         """Cancel the work; before it began, it is cancelled at its first pause."""
         if cause in self.causes:
             return
-        self.causes.add(cause)
-        self._context.cancel_requested = True
+        self.causes |= {cause}
+        self.cancel_requested = True
         if self._working and self.task is not None:
             self.task.cancel()
 
-    async def execute(self) -> tuple[JobFinish, datetime, datetime]:
-        """Work the job: what to write, when the work began, when it ended. Never raises errors."""
-        started_at = self._clock.now()
-        registered = self._workers.get(self.row.kind)
+    async def execute(self) -> Completion:
+        """Work the job: what to write, when the work began and ended. Never raises errors."""
+        settings = self._settings
+        clock = settings.clock
+        started_at = clock.now()
+        registered = settings.workers.get(self.kind)
         error: BaseException | None = None
         try:
-            if self._decode_error is not None:
-                raise JobRowDecodeError(self._decode_error)
+            if self._record["errors"]:
+                # Only old errors can be of a shape that does not decode.
+                self.row  # noqa: B018 - read for its failure
+                if self._decode_error is not None:
+                    raise JobRowDecodeError(self._decode_error)
             if registered is None:
-                raise UnknownJobKindError(self.row.kind)
-            await self._run(registered)
+                raise UnknownJobKindError(self.kind)
+            enter_work(self)
+            begin_resumable(self, self._record["metadata"])
+            self._working = True
+            if self.causes:
+                # Cancelled between claim and start: the work begins already cancelled.
+                assert self.task is not None
+                self.task.cancel()
+            if settings.config.worker_middleware or registered.has_middleware:
+                await self._work_wrapped(registered)
+            else:
+                await self._work(registered)
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # noqa: BLE001 - whatever ends the work is its outcome
             error = raised
         finally:
-            self._disarm()
-        ended_at = self._clock.now()
+            self._working = False
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        if self.resumable is not None:
+            error = end_resumable(self, error)
+        ended_at = clock.now()
+        finish = None
+        if error is not None or self.metadata:
+            finish = await self._finish(error, registered, started_at, ended_at)
+        return Completion(
+            self, self.id, self.attempt, self.attempted_at, finish, started_at, ended_at
+        )
+
+    async def _finish(
+        self,
+        error: BaseException | None,
+        registered: RegisteredWorker | None,
+        started_at: datetime,
+        ended_at: datetime,
+    ) -> JobFinish:
         outcome = outcome_of(
             error,
             cancelled_remotely=CancelCause.REMOTE in self.causes,
@@ -116,69 +170,81 @@ class Executor:
                 outcome = dataclasses.replace(outcome, cancelled=True)
             if not outcome.permanent and self.row.attempt < self.row.max_attempts:
                 retry_at = outcome.retry_at or self._next_retry(registered, ended_at)
-        finish = finish_of(
+        return finish_of(
             outcome,
             row=self.row,
             now=ended_at,
             started_at=started_at,
             retry_at=retry_at,
-            metadata=self._context.metadata,
+            metadata=self.metadata,
         )
-        return finish, started_at, ended_at
 
-    async def _run(self, registered: RegisteredWorker) -> None:
+    def _read_row(self) -> JobRow:
+        try:
+            return job_row_from_record(self._record)
+        except Exception as error:  # noqa: BLE001 - told by the attempt
+            # The row is claimed: it gets an execution, which fails, or it would be stuck.
+            self._decode_error = error
+            return undecodable_job_row(self._record)
+
+    async def _work_wrapped(self, registered: RegisteredWorker) -> None:
         """Middleware around decoding and work."""
-        enter_work(self._context)
-        worker = registered.worker
 
         async def innermost() -> None:
-            args: object = decode_args(
-                registered.args_type, self.row.encoded_args, kind=self.row.kind
-            )
-            job: Job[Any] = Job(self.row, args)
-            self._job = job
-            self._arm(worker.timeout(job))
-            if inspect.iscoroutinefunction(worker.work):
-                await worker.work(job)
-            else:
-                await self._work_in_thread(worker.work, job)
+            await self._work(registered)
 
-        middleware = [*self._config.worker_middleware, *worker.middleware(self.row)]
-        self._working = True
-        try:
-            if self.causes:
-                # Cancelled between claim and start: the work begins already cancelled.
-                assert self.task is not None
-                self.task.cancel()
-            await self._resumably(_wrap(middleware, self.row, innermost))
-        finally:
-            self._working = False
+        middleware = [
+            *self._settings.config.worker_middleware,
+            *registered.worker.middleware(self.row),
+        ]
+        await _wrap(middleware, self.row, innermost)()
 
-    async def _resumably(self, work: WorkNext) -> None:
-        """Outside of all middleware: what resumable steps read and leave."""
-        begin_resumable(self._context)
+    async def _work(self, registered: RegisteredWorker) -> None:
+        args: object = decode_args(registered.args_type, self._record["args"], kind=self.kind)
+        job: Job[Any] = Job(self, args)
+        self._job = job
+        worker = registered.worker
+        timeout = worker.timeout(job) if registered.has_timeout else None
+        if timeout is None:
+            timeout = self._settings.config.job_timeout
+        if registered.is_async:
+            await self._drive(worker.work(job), timeout)
+        else:
+            self._arm(timeout)
+            await self._work_in_thread(worker.work, job)
+
+    @types.coroutine
+    def _drive(
+        self, work: Coroutine[Any, Any, None], timeout: timedelta
+    ) -> Generator[Any, Any, None]:
+        """Await the work; the timeout's timer is set only if it does not end at its first step."""
         try:
-            await work()
-        except BaseException as error:
-            end_resumable(self._context, error)
-            raise
-        end_resumable(self._context, None)
+            awaited = work.send(None)
+            self._arm(timeout)
+            while True:
+                try:
+                    yield awaited
+                except BaseException as raised:  # noqa: BLE001 - handed on to the work
+                    awaited = work.throw(raised)
+                else:
+                    awaited = work.send(None)
+        except StopIteration:
+            return
 
     async def _work_in_thread(self, work: Callable[[Job[Any]], object], job: Job[Any]) -> None:
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads(), copy_context().run, work, job)
+        future = loop.run_in_executor(self._settings.threads(), copy_context().run, work, job)
         while not future.done():
             # A thread cannot be interrupted: giving the job up while it runs would run it twice.
             try:
                 await asyncio.wait({future})
             except asyncio.CancelledError:
-                self._context.cancel_requested = True
+                self.cancel_requested = True
         result = future.result()
         if inspect.isawaitable(result):
             await result
 
-    def _arm(self, given: timedelta | None) -> None:
-        timeout = self._config.job_timeout if given is None else given
+    def _arm(self, timeout: timedelta) -> None:
         if timeout <= timedelta(0):
             return
         self._timeout = timeout
@@ -186,28 +252,23 @@ class Executor:
         self._timer = loop.call_later(timeout.total_seconds(), self._time_out)
 
     def _time_out(self) -> None:
-        self._context.timed_out = True
+        self.timed_out = True
         self.cancel(CancelCause.TIMEOUT)
-        threshold = self._config.job_stuck_threshold.total_seconds()
+        threshold = self._settings.config.job_stuck_threshold.total_seconds()
         self._timer = asyncio.get_running_loop().call_later(threshold, self._report_stuck)
 
     def _report_stuck(self) -> None:
         self.is_stuck = True
         self._on_stuck(self)
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     async def _is_cancelled_by_handler(self, error: BaseException) -> bool:
-        handler = self._config.error_handler
+        handler = self._settings.config.error_handler
         if handler is None:
             return False
         try:
             result = await handler.handle_error(self.row, error)
         except Exception:
-            self._logger.exception("the error handler failed for kind %s", self.row.kind)
+            self._settings.logger.exception("the error handler failed for kind %s", self.kind)
             return False
         return result is not None and result.set_cancelled
 
@@ -218,26 +279,26 @@ class Executor:
                 if at is not None:
                     return self._checked(at, now)
             except Exception:
-                self._logger.exception("next_retry of kind %s failed", self.row.kind)
+                self._settings.logger.exception("next_retry of kind %s failed", self.kind)
         try:
-            return self._checked(self._config.retry_policy.next_retry(self.row, now), now)
+            return self._checked(self._settings.config.retry_policy.next_retry(self.row, now), now)
         except Exception:
-            self._logger.exception("the retry policy failed for kind %s", self.row.kind)
+            self._settings.logger.exception("the retry policy failed for kind %s", self.kind)
         return DefaultRetryPolicy().next_retry(self.row, now)
 
     def _checked(self, at: datetime, now: datetime) -> datetime:
         if at.tzinfo is not None and at >= now:
             return at
-        self._logger.warning(
+        self._settings.logger.warning(
             "the retry time for kind %s lies in the past or has no zone; River's policy is used",
-            self.row.kind,
+            self.kind,
         )
         return DefaultRetryPolicy().next_retry(self.row, now)
 
     def _log_failure(self, error: BaseException | None) -> None:
-        self._logger.info(
+        self._settings.logger.info(
             "job failed: id=%d kind=%s queue=%s attempt=%d/%d error=%s",
-            *(self.row.id, self.row.kind, self.row.queue, self.row.attempt),
+            *(self.row.id, self.kind, self.row.queue, self.row.attempt),
             *(self.row.max_attempts, type(error).__name__),
         )
 

@@ -10,18 +10,17 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
+from operator import itemgetter
 
 import asyncpg
 
 from riverengine.config import Config, QueueConfig
 from riverengine.queries.job_fetch import job_get_available, job_get_claimed
-from riverengine.queries.job_finish import Claim
-from riverengine.queries.job_row import job_row_from_record, undecodable_job_row
 from riverengine.queries.queue import queue_upsert
 from riverengine.queries.statement import Record
 from riverengine.run.clock import Clock
-from riverengine.run.completer import Completer, Completion
+from riverengine.run.completer import Completer
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.events import EventHub
 from riverengine.run.executor import CancelCause, Executor
@@ -30,11 +29,10 @@ from riverengine.run.queue_watch import TIMEOUT, QueueWatch
 from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.event import Event, EventKind
-from riverengine.types.job import JobId, JobRow
+from riverengine.types.job import JobId
 
-ExecutorFor = Callable[[JobRow, Exception | None, Callable[[Executor], None]], Executor]
-"""Builds the executor of a claimed row: the row, why it could not be decoded, whom to tell when
-the job is stuck."""
+ExecutorFor = Callable[[Record, Callable[[Executor], None]], Executor]
+"""Builds the executor of a claimed row; the callable is told when the job is stuck."""
 
 
 class Producer(Service):
@@ -259,57 +257,38 @@ class Producer(Service):
             )
 
     def _start_jobs(self, records: Sequence[Record]) -> None:
-        claimed: list[tuple[JobRow, Exception | None]] = []
-        for record in records:
-            try:
-                claimed.append((job_row_from_record(record), None))
-            except Exception as decode_error:  # noqa: BLE001 - told by the attempt
-                # The row is claimed: it gets an execution, which fails, or it would be stuck.
-                claimed.append((undecodable_job_row(record), decode_error))
-        for row, error in sorted(claimed, key=_fetch_order):
-            executor = self._executor_for(row, error, self._on_stuck)
-            former = self._active.get(row.id)
+        loop = asyncio.get_running_loop()
+        for record in _in_order(records):
+            executor = self._executor_for(record, self._on_stuck)
+            former = self._active.get(executor.id)
             if former is not None:
                 # It lost its job to a rescue, and the job came back here: its outcome is fenced.
                 self._superseded.add(former)
                 former.cancel(CancelCause.REMOTE)
-            self._active[row.id] = executor
-            if row.id in self._cancelled_while_fetching:
+            self._active[executor.id] = executor
+            if executor.id in self._cancelled_while_fetching:
                 executor.cancel(CancelCause.REMOTE)
-            executor.task = asyncio.create_task(
-                self._work(executor), name=f"riverengine:job:{row.kind}:{row.id}"
+            executor.task = asyncio.Task(
+                self._work(executor), loop=loop, name=f"riverengine:job:{executor.kind}"
             )
 
     async def _work(self, executor: Executor) -> None:
-        row = executor.row
-        began = self._clock.monotonic()
         try:
-            finish, started_at, ended_at = await executor.execute()
-            assert row.attempted_at is not None
-            self._completer.add(
-                Completion(
-                    row=row,
-                    claim=Claim(row.id, row.attempt, row.attempted_at),
-                    finish=finish,
-                    queue_wait=started_at - row.scheduled_at,
-                    run=ended_at - started_at,
-                    ended=self._clock.monotonic(),
-                )
-            )
+            self._completer.add(await executor.execute())
         except Exception:
-            self._left_to_rescuer.add(row.id)
+            self._left_to_rescuer.add(executor.id)
             self.logger.exception(
-                "job %d ended without an outcome after %.1f s; it is left to the rescuer",
-                *(row.id, self._clock.monotonic() - began),
+                "job %d ended without an outcome; it is left to the rescuer", executor.id
             )
         finally:
             # No await follows: a cancellation that came too late must not lose the outcome.
-            if self._active.get(row.id) is executor:
-                del self._active[row.id]
-            self._superseded.discard(executor)
+            if self._active.get(executor.id) is executor:
+                del self._active[executor.id]
+            else:
+                self._superseded.discard(executor)
             if executor.is_stuck:
                 self._stuck_slots -= 1
-            if not self.running and not self._fetching:
+            if not self._active and not self._superseded and not self._fetching:
                 self._empty.set()
             if self._requested:
                 self._wake.set()
@@ -317,10 +296,9 @@ class Producer(Service):
     def _on_stuck(self, executor: Executor) -> None:
         self._stuck_slots += 1
         self._fetch_soon()
-        row = executor.row
         self.logger.error(
             "job %d of kind %s ignores its timeout; another job takes its slot (%d stuck in %s)",
-            *(row.id, row.kind, self._stuck_slots, self.queue),
+            *(executor.id, executor.kind, self._stuck_slots, self.queue),
         )
 
     # Control
@@ -346,6 +324,13 @@ class Producer(Service):
             self._fetch_soon()
 
 
-def _fetch_order(claimed: tuple[JobRow, Exception | None]) -> tuple[int, datetime, int]:
-    row = claimed[0]
-    return (row.priority, row.scheduled_at, row.id)
+_fetch_order = itemgetter("priority", "scheduled_at", "id")
+
+
+def _in_order(records: Sequence[Record]) -> Sequence[Record]:
+    """Claimed rows in the order of their urgency; the claims come in that of their update."""
+    try:
+        return sorted(records, key=_fetch_order)
+    except TypeError:
+        # A time of plus or minus infinity cannot be compared with others.
+        return records

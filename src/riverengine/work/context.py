@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from riverengine.types.job import JobRow, Json
@@ -19,16 +18,34 @@ MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 """Largest encoded output River accepts."""
 
 
-@dataclass(slots=True)
 class WorkContext:
-    """One execution as the code inside it sees it."""
+    """One execution as the code inside it sees it.
 
-    row: JobRow
-    client: object
-    metadata: dict[str, Json] = field(default_factory=dict)
-    cancel_requested: bool = False
-    timed_out: bool = False
-    resumable: ResumableState | None = None
+    metadata: merged into the job's when the attempt ends.  cancel_requested, timed_out: whether the
+    work was asked to end, and whether because of its timeout.  resumable: the steps' progress, None
+    while there is none.
+    """
+
+    __slots__ = ("_row", "cancel_requested", "client", "metadata", "resumable", "timed_out")
+
+    def __init__(self, row: JobRow | None, client: object) -> None:
+        """row: None when a subclass reads it on demand."""
+        self._row = row
+        self.client = client
+        self.metadata: dict[str, Json] = {}
+        self.cancel_requested = False
+        self.timed_out = False
+        self.resumable: ResumableState | None = None
+
+    @property
+    def row(self) -> JobRow:
+        """The job as it was fetched."""
+        if self._row is None:
+            self._row = self._read_row()
+        return self._row
+
+    def _read_row(self) -> JobRow:
+        raise NotImplementedError
 
 
 _current: ContextVar[WorkContext] = ContextVar("riverengine_work")

@@ -86,10 +86,10 @@ class JobFinish:
     metadata_json: str | None = None
     scheduled_at: datetime | None = None
 
-    @property
-    def is_plain_completion(self) -> bool:
-        """Whether only state and time of completion change."""
-        return self.state is JobState.COMPLETED and self.metadata_json is None
+
+def completed_at(at: datetime) -> JobFinish:
+    """The columns of a job that is done, and nothing else."""
+    return JobFinish(state=JobState.COMPLETED, finalized_at=at)
 
 
 def outcome_of(

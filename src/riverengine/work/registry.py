@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import typing
 from dataclasses import dataclass
@@ -14,11 +15,30 @@ _KIND = re.compile(r"[\w][\w\-\[\]<>/.·:+]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class RegisteredWorker:
-    """A worker with the args type it takes; ``kind`` is the name it was looked up by."""
+    """A worker with the args type it takes; ``kind`` is the name it was looked up by.
+
+    The flags say what is the same for every job: whether ``work`` is a coroutine function, and
+    whether the worker has a timeout or middleware of its own.
+    """
 
     worker: Worker[Any]
     args_type: type
     kind: str
+    is_async: bool
+    has_timeout: bool
+    has_middleware: bool
+
+    @classmethod
+    def of(cls, worker: Worker[Any], args_type: type, kind: str) -> RegisteredWorker:
+        """Look at a worker once, for all its jobs."""
+        return cls(
+            worker=worker,
+            args_type=args_type,
+            kind=kind,
+            is_async=inspect.iscoroutinefunction(worker.work),
+            has_timeout=_is_overridden(worker, "timeout"),
+            has_middleware=_is_overridden(worker, "middleware"),
+        )
 
 
 class Workers:
@@ -41,7 +61,7 @@ class Workers:
         if taken or len(set(names)) != len(names):
             raise ValueError(f"worker for kind {(taken or list(names))[0]!r} is already registered")
         for name in names:
-            self._by_kind[name] = RegisteredWorker(worker, args_type, name)
+            self._by_kind[name] = RegisteredWorker.of(worker, args_type, name)
 
     def get(self, kind: str) -> RegisteredWorker | None:
         """The worker of a kind or alias, None if there is none."""
@@ -53,6 +73,12 @@ class Workers:
 
     def __len__(self) -> int:
         return len(self._by_kind)
+
+
+def _is_overridden(worker: Worker[Any], name: str) -> bool:
+    return name in getattr(worker, "__dict__", {}) or getattr(type(worker), name) is not getattr(
+        Worker, name
+    )
 
 
 def _args_type(worker: Worker[Any]) -> type:

@@ -24,7 +24,7 @@ from riverengine.types.errors import (
     ResumableUsageError,
 )
 from riverengine.types.go_quote import quoted
-from riverengine.types.job import JobRow, Json
+from riverengine.types.job import Json
 from riverengine.work.args import decode_args
 from riverengine.work.context import WorkContext, work_context
 from riverengine.work.go_json import RawJson, encode_json
@@ -148,24 +148,24 @@ def resumable_state_in_step() -> ResumableState | None:
 # Around the whole attempt
 
 
-def begin_resumable(context: WorkContext) -> None:
+def begin_resumable(context: WorkContext, metadata_json: str) -> None:
     """Read what earlier attempts left; costs jobs without such metadata next to nothing.
 
     Raises ``ResumableCursorError`` when the cursors are an array.
     """
-    if _PREFIX in context.row.metadata_json:
-        context.resumable = _stored_state(context.row)
+    if _PREFIX in metadata_json:
+        context.resumable = _stored_state(metadata_json)
 
 
-def end_resumable(context: WorkContext, error: BaseException | None) -> None:
-    """Add progress to the attempt's metadata if it failed.
+def end_resumable(context: WorkContext, error: BaseException | None) -> BaseException | None:
+    """Add progress to the attempt's metadata if it failed; returns what ends the attempt.
 
-    error: what ended the attempt.  Raises what the steps have against its success: a failed step
-    whose error was swallowed, or an earlier attempt's step that was not reached.
+    error: what ended the work.  Without one it is what the steps have against success: a failed
+    step whose error was swallowed, or an earlier attempt's step that was not reached.
     """
     state = context.resumable
     if state is None:
-        return
+        return error
     raised = error if error is not None else _objection(state)
     # A step written before the saved cursor was reached would make that cursor unreachable.
     if raised is not None and not state.pending:
@@ -173,8 +173,7 @@ def end_resumable(context: WorkContext, error: BaseException | None) -> None:
             context.metadata[CURSOR_KEY] = dict(state.cursors) or None
         if state.completed_step:
             context.metadata[STEP_KEY] = state.completed_step
-    if error is None and raised is not None:
-        raise raised
+    return raised
 
 
 def _objection(state: ResumableState) -> BaseException | None:
@@ -187,8 +186,8 @@ def _objection(state: ResumableState) -> BaseException | None:
     return None
 
 
-def _stored_state(row: JobRow) -> ResumableState:
-    stored = _members(row.metadata_json)
+def _stored_state(metadata_json: str) -> ResumableState:
+    stored = _members(metadata_json)
     step = json.loads(stored[STEP_KEY]) if STEP_KEY in stored else ""
     resume_step = step if isinstance(step, str) else ""
     text = stored.get(CURSOR_KEY, "null")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from riverengine.types.job import JobRow
 
@@ -18,12 +17,35 @@ NO_TIMEOUT = timedelta(microseconds=-1)
 """Returned by :meth:`Worker.timeout`: the job may run for ever."""
 
 
-@dataclass(frozen=True, slots=True)
+class RowSource(Protocol):
+    """Something that knows a job's row, and may read it only when asked."""
+
+    @property
+    def row(self) -> JobRow:
+        """The row as fetched."""
+
+
 class Job(Generic[ArgsT]):
     """One execution: the row as fetched, and its decoded args."""
 
-    row: JobRow
-    args: ArgsT
+    __slots__ = ("_source", "args")
+
+    def __init__(self, row: JobRow | RowSource, args: ArgsT) -> None:
+        self._source = row
+        self.args = args
+
+    @property
+    def row(self) -> JobRow:
+        """The job's row as it was fetched."""
+        source = self._source
+        return source if isinstance(source, JobRow) else source.row
+
+    def __reduce__(self) -> tuple[type[Job[ArgsT]], tuple[JobRow, ArgsT]]:
+        return Job, (self.row, self.args)
+
+    def __repr__(self) -> str:
+        # Args may be private.
+        return f"Job(id={self.row.id}, kind={self.row.kind!r}, attempt={self.row.attempt})"
 
 
 class Worker(Generic[ArgsT]):

@@ -79,6 +79,7 @@ def nodes(plan: dict[str, object]) -> Sequence[dict[str, object]]:
         ("job_fetch.sql", "job_get_cancel_requested", ([1, 2, 3],)),
         ("job_fetch.sql", "job_take_back", ("client", "2026-01-01T00:00:00Z", "text")),
         ("job_finish.sql", "job_complete_plain", (*ONE, [NOW], "client")),
+        ("job_finish.sql", "job_complete_plain_returning", (*ONE, [NOW], "client")),
         (
             "job_finish.sql",
             "job_finish_many",

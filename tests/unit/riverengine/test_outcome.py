@@ -20,6 +20,7 @@ from riverengine.work.outcome import (
     Interrupted,
     Outcome,
     Snoozed,
+    completed_at,
     error_text,
     event_of,
     finish_of,
@@ -98,10 +99,9 @@ def test_a_timeout_is_told_with_its_length() -> None:
 
 def test_completion_without_metadata_is_plain() -> None:
     finish = finish_of(Completed(), row=ROW, now=NOW, started_at=STARTED)
-    assert finish.is_plain_completion
-    assert finish.finalized_at == NOW
+    assert finish == completed_at(NOW)
     more = finish_of(Completed(), row=ROW, now=NOW, started_at=STARTED, metadata={"a": 1})
-    assert not more.is_plain_completion
+    assert more.state is JobState.COMPLETED
     assert more.metadata_json == '{"a":1}'
 
 

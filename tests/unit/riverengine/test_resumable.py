@@ -72,13 +72,15 @@ class Attempt:
 
         async def run() -> None:
             enter_work(self.context)
-            begin_resumable(self.context)
+            begin_resumable(self.context, self.context.row.metadata_json)
+            ended: BaseException | None = None
             try:
                 await worker(self)
-            except BaseException as error:
-                end_resumable(self.context, error)
-                raise
-            end_resumable(self.context, None)
+            except BaseException as error:  # noqa: BLE001 - whatever ends the work
+                ended = error
+            ended = end_resumable(self.context, ended)
+            if ended is not None:
+                raise ended
 
         try:
             # A task of its own, as every attempt has: the context must not leak.

@@ -10,6 +10,19 @@ WHERE job.id = input.id
     AND job.state = 'running'
     AND greatest(job.attempt, 0) = input.attempt
     AND job.attempted_at = input.attempted_at
+    AND job.attempted_by[array_upper(job.attempted_by, 1)] = $5::text;
+
+-- name: job_complete_plain_returning
+-- The same, for a client whose events somebody listens to.
+UPDATE /* SCHEMA */river_job AS job
+SET state = 'completed', finalized_at = input.finalized_at
+FROM unnest(
+    $1::bigint[], $2::smallint[], $3::timestamptz[], $4::timestamptz[]
+) AS input (id, attempt, attempted_at, finalized_at)
+WHERE job.id = input.id
+    AND job.state = 'running'
+    AND greatest(job.attempt, 0) = input.attempt
+    AND job.attempted_at = input.attempted_at
     AND job.attempted_by[array_upper(job.attempted_by, 1)] = $5::text
 RETURNING job.id, job.metadata;
 
