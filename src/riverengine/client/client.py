@@ -215,7 +215,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
 
     async def _check_database(self) -> None:
         try:
-            async with self.pool.acquire(timeout=_CONNECT_TIMEOUT) as connection:
+            async with self.database.acquire(timeout=_CONNECT_TIMEOUT) as connection:
                 await check_schema(connection, schema=self.config.schema)
         except (OSError, TimeoutError, asyncpg.PostgresConnectionError) as error:
             raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
@@ -249,7 +249,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
             await self._notifier.connect()
             await self._notifier.start()
         self._completer = Completer(
-            self.pool,
+            self.database,
             schema=config.schema,
             client_id=self.id,
             events=self._events,
@@ -260,7 +260,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         for name, settings in config.queues.items():
             await self._start_producer(name, settings, self._completer)
         self._dead_clients = DeadClientRescuer(
-            self.pool,
+            self.database,
             schema=config.schema,
             clock=self.clock,
             timings=self._maintenance_timings or MaintenanceTimings(),
@@ -276,7 +276,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
 
     async def _start_leadership(self) -> None:
         self._elector = Elector(
-            self.pool,
+            self.database,
             schema=self.config.schema,
             client_id=self.id,
             notifier=self._notifier,
@@ -285,7 +285,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
             timings=self._elector_timings,
         )
         self._maintainer = Maintainer(
-            self.pool,
+            self.database,
             elector=self._elector,
             config=self.config,
             workers=self.workers,
@@ -307,7 +307,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
             else None
         )
         producer = Producer(
-            self.pool,
+            self.database,
             queue=name,
             settings=settings,
             config=self.config,

@@ -14,6 +14,7 @@ from riverengine.insert.plan import InsertPlan, plan_insert
 from riverengine.queries.job_insert import job_insert_many, job_insert_many_fast
 from riverengine.queries.notification import TOPIC_INSERT, insert_payload, notify_many
 from riverengine.queries.statement import Executor
+from riverengine.run.bounded_pool import TIMEOUT
 from riverengine.run.insert_limiter import InsertLimiter
 from riverengine.types.errors import InsertError
 from riverengine.types.job import JobRow, JobState
@@ -63,7 +64,7 @@ class InsertApi(ClientCore):
         the same unique key raise ``asyncpg.CardinalityViolationError``.
         """
         plans = self._plan(jobs)
-        async with self.transaction(tx) as connection:
+        async with self.transaction(tx, timeout=_limit(plans)) as connection:
             return await self.insert_plans(connection, plans)
 
     async def insert_many_fast(
@@ -78,7 +79,7 @@ class InsertApi(ClientCore):
         Insert middleware does not run.
         """
         plans = self._plan(jobs)
-        async with self.transaction(tx) as connection:
+        async with self.transaction(tx, timeout=_limit(plans)) as connection:
             number = await job_insert_many_fast(
                 connection, schema=self.config.schema, plans=plans, now=self.clock.now()
             )
@@ -134,6 +135,11 @@ class InsertApi(ClientCore):
         await self.notify_insert(
             db, [plan.queue for plan in plans if plan.state is JobState.AVAILABLE]
         )
+
+
+def _limit(plans: Sequence[InsertPlan]) -> float:
+    """Seconds an insert may take: a thousand jobs take far less than a second."""
+    return TIMEOUT + len(plans) / 1_000
 
 
 def _around(middleware: JobInsertMiddleware, next_: InsertNext) -> InsertNext:

@@ -41,7 +41,9 @@ class JobApi(ClientCore):
 
     async def job_get(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
         """The job; raises ``JobNotFoundError``."""
-        return await job_admin.job_get(tx or self.pool, schema=self.config.schema, job_id=job_id)
+        return await job_admin.job_get(
+            tx or self.database, schema=self.config.schema, job_id=job_id
+        )
 
     async def job_cancel(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
         """Cancel a job, and return it as it is then; raises ``JobNotFoundError``.
@@ -75,7 +77,7 @@ class JobApi(ClientCore):
     ) -> JobRow:
         """Store a job's output, in any state; raises ``JobNotFoundError``."""
         return await job_admin.job_update_metadata(
-            tx or self.pool,
+            tx or self.database,
             schema=self.config.schema,
             job_id=job_id,
             metadata_json=encode_json({"output": output}, "output"),
@@ -87,7 +89,7 @@ class JobApi(ClientCore):
         """Jobs by id; all, up to the limit, without ``params``."""
         given = params or JobListParams()
         return await job_admin.job_list(
-            tx or self.pool,
+            tx or self.database,
             schema=self.config.schema,
             ids=given.ids,
             kinds=given.kinds,

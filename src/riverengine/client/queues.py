@@ -18,7 +18,7 @@ class QueueApi(ClientCore):
 
     async def queue_get(self, name: str, *, tx: asyncpg.Connection | None = None) -> Queue:
         """The queue; raises ``QueueNotFoundError``."""
-        return await queries.queue_get(tx or self.pool, schema=self.config.schema, name=name)
+        return await queries.queue_get(tx or self.database, schema=self.config.schema, name=name)
 
     async def queue_list(
         self, *, limit: int = 100, tx: asyncpg.Connection | None = None
@@ -26,7 +26,7 @@ class QueueApi(ClientCore):
         """Queues by name. limit: 1 to 10,000."""
         if not 1 <= limit <= 10_000:
             raise ValueError("limit must be between 1 and 10,000")
-        return await queries.queue_list(tx or self.pool, schema=self.config.schema, limit=limit)
+        return await queries.queue_list(tx or self.database, schema=self.config.schema, limit=limit)
 
     async def queue_pause(self, name: str, *, tx: asyncpg.Connection | None = None) -> None:
         """Let every client stop fetching from the queue, or from all with ``*``.

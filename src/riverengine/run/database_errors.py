@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncpg
 
+from riverengine.types.errors import AmbiguousCommitError
+
 DATABASE_ERRORS = (
     OSError,
     TimeoutError,
@@ -11,4 +13,5 @@ DATABASE_ERRORS = (
     asyncpg.InterfaceError,
     # A connection that ends in the middle of an exchange can leave the driver confused.
     asyncpg.InternalClientError,
+    AmbiguousCommitError,
 )

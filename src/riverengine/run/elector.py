@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-import asyncpg
-
 from riverengine.queries.leader import (
     TOPIC_LEADERSHIP,
     leader_attempt_elect,
     leader_attempt_reelect,
     leader_resign,
 )
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.service import Service, backoff
@@ -96,7 +95,7 @@ class Elector(Service):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         schema: str | None,
         client_id: str,
@@ -248,7 +247,8 @@ class Elector(Service):
             self.signal_reelected.fire(renewed)
 
     async def _attempt_elect(self) -> Leader | None:
-        async with self._pool.acquire() as conn, conn.transaction():
+        timeout = self._timings.timeout.total_seconds()
+        async with self._pool.transaction(timeout=timeout) as conn:
             return await leader_attempt_elect(
                 conn, schema=self._schema, leader_id=self._client_id, ttl=self._timings.ttl
             )

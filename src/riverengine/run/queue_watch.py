@@ -12,11 +12,10 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-import asyncpg
-
 from riverengine.queries.job_fetch import job_get_cancel_requested
 from riverengine.queries.notification import TOPIC_CONTROL, TOPIC_INSERT
 from riverengine.queries.queue import queue_get, queue_upsert
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.executor import CancelCause, Executor
 from riverengine.run.notifier import Notifier, TopicSubscription
@@ -37,7 +36,7 @@ class QueueWatch:
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         queue: str,
         schema: str | None,

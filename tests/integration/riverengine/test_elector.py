@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from riverengine.queries.leader import leader_get, leader_hold, leader_resign
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.elector import Elector, ElectorTimings
 from riverengine.types.queue import Leader
 
@@ -74,7 +75,8 @@ async def notifier(database_url: str) -> AsyncIterator[ListeningNotifier]:
 
 def build(pool: asyncpg.Pool, client_id: str, **options: object) -> Elector:
     timings = options.pop("timings", QUICK)
-    elector = Elector(pool, schema=None, client_id=client_id, timings=timings, **options)  # type: ignore[arg-type]
+    database = BoundedPool(pool)
+    elector = Elector(database, schema=None, client_id=client_id, timings=timings, **options)  # type: ignore[arg-type]
     for signal in (
         elector.signal_denied,
         elector.signal_gained,

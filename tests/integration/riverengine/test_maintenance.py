@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from riverengine.config import FOREVER, Config
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import SystemClock
 from riverengine.run.maintenance.cleaner import JobCleaner
 from riverengine.run.maintenance.interval_service import CircuitBreaker, MaintenanceTimings
@@ -93,7 +94,7 @@ def scheduler(
     pool: asyncpg.Pool, notify: Notified | None = None, timings: MaintenanceTimings = NOW
 ) -> JobScheduler:
     return JobScheduler(
-        pool,
+        BoundedPool(pool),
         config=Config(),
         notify_insert=notify or Notified(),
         clock=SystemClock(),

@@ -15,6 +15,7 @@ import pytest
 from riverengine.config import Config
 from riverengine.insert.options import InsertOpts
 from riverengine.insert.plan import InsertPlan
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import SystemClock
 from riverengine.run.elector import Elector
 from riverengine.run.maintenance.cron import parse_cron
@@ -79,7 +80,7 @@ def enqueuer(
     insert: Callable[..., object] = insert,
 ) -> PeriodicEnqueuer:
     service = PeriodicEnqueuer(
-        pool,
+        BoundedPool(pool),
         config=Config(),
         jobs=bundle,
         insert=insert,  # type: ignore[arg-type]
@@ -270,7 +271,7 @@ def maintainer(
     pool: asyncpg.Pool, elector: Elector, services: Sequence[Service] | None
 ) -> Maintainer:
     built = Maintainer(
-        pool,
+        BoundedPool(pool),
         elector=elector,
         config=Config(),
         workers=None,
@@ -288,7 +289,7 @@ def maintainer(
 
 
 async def test_services_run_exactly_while_leading(pool: asyncpg.Pool) -> None:
-    elector = Elector(pool, schema=None, client_id="one")
+    elector = Elector(BoundedPool(pool), schema=None, client_id="one")
     recorder = Recorder()
     service = maintainer(pool, elector, [recorder])
     await service.start()
@@ -303,7 +304,7 @@ async def test_services_run_exactly_while_leading(pool: asyncpg.Pool) -> None:
 
 
 async def test_all_services_start_and_stop(pool: asyncpg.Pool) -> None:
-    elector = Elector(pool, schema=None, client_id="one")
+    elector = Elector(BoundedPool(pool), schema=None, client_id="one")
     service = maintainer(pool, elector, None)
     await service.start()
     await elector.start()
@@ -317,7 +318,7 @@ async def test_all_services_start_and_stop(pool: asyncpg.Pool) -> None:
 
 @pytest.mark.parametrize("failures", [1, 2])
 async def test_a_start_is_tried_three_times(pool: asyncpg.Pool, failures: int) -> None:
-    elector = Elector(pool, schema=None, client_id="one")
+    elector = Elector(BoundedPool(pool), schema=None, client_id="one")
     recorder = Recorder(failures)
     service = maintainer(pool, elector, [recorder])
     await service.start()
@@ -329,7 +330,7 @@ async def test_a_start_is_tried_three_times(pool: asyncpg.Pool, failures: int) -
 
 
 async def test_after_three_failures_the_term_is_given_up(pool: asyncpg.Pool) -> None:
-    elector = Elector(pool, schema=None, client_id="one")
+    elector = Elector(BoundedPool(pool), schema=None, client_id="one")
     recorder = Recorder(3)
     service = maintainer(pool, elector, [recorder])
     await service.start()

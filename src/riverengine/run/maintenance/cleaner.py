@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-import asyncpg
-
 from riverengine.config import FOREVER, Config
 from riverengine.queries.maintenance import job_delete_before
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
 
@@ -21,7 +20,7 @@ class JobCleaner(IntervalService):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         config: Config,
         clock: Clock,

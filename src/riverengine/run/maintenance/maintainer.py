@@ -13,6 +13,7 @@ from typing import TypeVar
 import asyncpg
 
 from riverengine.config import Config
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.elector import Elector
 from riverengine.run.maintenance.cleaner import JobCleaner
@@ -38,7 +39,7 @@ class Maintainer(Service):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         elector: Elector,
         config: Config,

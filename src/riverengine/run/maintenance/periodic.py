@@ -25,6 +25,7 @@ from riverengine.insert.options import InsertOpts
 from riverengine.insert.plan import InsertPlan, plan_insert
 from riverengine.queries.leader import leader_hold
 from riverengine.queries.maintenance import periodic_slot_claim
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.service import Service
@@ -35,7 +36,7 @@ MARGIN = timedelta(milliseconds=100)
 """A job due within this time of a firing is inserted with it."""
 
 _IDLE = timedelta(hours=24)
-_INSERT_TIMEOUT = 30.0
+_INSERT_TIMEOUT = 10.0
 _MAX_TRIES = 5
 _TERM_OVER_PAUSE = 1.0
 _ID = re.compile(r"\w[\w\-\[\]<>/.·:+]+", re.ASCII)
@@ -234,7 +235,7 @@ class PeriodicEnqueuer(Service):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         config: Config,
         jobs: PeriodicJobBundle,
@@ -377,22 +378,21 @@ class PeriodicEnqueuer(Service):
         are left out.
         """
         schema = self._config.schema
-        async with asyncio.timeout(_INSERT_TIMEOUT):
-            async with self._pool.acquire() as conn, conn.transaction():
-                term = self._term()
-                if term is None or not await leader_hold(conn, schema=schema, term=term):
-                    raise _TermOverError
-                plans = []
-                # Sorted, so that two leaders cannot wait for each other's claims crosswise.
-                for item in sorted(due, key=lambda item: (item.entry.job.id or "", item.slot)):
-                    job_id = item.entry.job.id
-                    if job_id is None or await periodic_slot_claim(
-                        conn, schema=schema, job_id=job_id, slot=item.slot, slot_key=SLOT_KEY
-                    ):
-                        plans.append(item.plan)
-                if plans:
-                    await self._insert(conn, plans)
-                return len(plans)
+        async with self._pool.transaction(timeout=_INSERT_TIMEOUT) as conn:
+            term = self._term()
+            if term is None or not await leader_hold(conn, schema=schema, term=term):
+                raise _TermOverError
+            plans = []
+            # Sorted, so that two leaders cannot wait for each other's claims crosswise.
+            for item in sorted(due, key=lambda item: (item.entry.job.id or "", item.slot)):
+                job_id = item.entry.job.id
+                if job_id is None or await periodic_slot_claim(
+                    conn, schema=schema, job_id=job_id, slot=item.slot, slot_key=SLOT_KEY
+                ):
+                    plans.append(item.plan)
+            if plans:
+                await self._insert(conn, plans)
+            return len(plans)
 
     def _plan(self, job: PeriodicJob, slot: datetime, *, once: bool) -> InsertPlan | None:
         """The insert for one instant; None when the constructor wants none or fails."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
-
 from riverengine.config import Config
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.maintenance import (
@@ -24,6 +22,7 @@ from riverengine.queries.maintenance import (
     job_rescue_many,
 )
 from riverengine.queries.statement import Record
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
 from riverengine.types.errors import ArgsDecodeError
@@ -52,7 +51,7 @@ class JobRescuer(IntervalService):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         config: Config,
         workers: Workers | None,

@@ -13,6 +13,7 @@ import asyncpg
 
 from riverengine.config import Config
 from riverengine.queries.maintenance import job_schedule
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
 
@@ -32,7 +33,7 @@ class JobScheduler(IntervalService):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         config: Config,
         notify_insert: NotifyInsertFunc,
@@ -62,7 +63,7 @@ class JobScheduler(IntervalService):
         return await self._schedule(limit)
 
     async def _schedule(self, limit: int) -> int:
-        async with self._pool.acquire() as conn, conn.transaction():
+        async with self._pool.transaction(timeout=_TIMEOUT) as conn:
             jobs = await job_schedule(
                 conn,
                 schema=self._config.schema,

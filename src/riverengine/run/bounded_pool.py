@@ -1,0 +1,165 @@
+"""The caller's pool, on which nothing waits for ever.
+
+A link can fall silent without an error: a firewall forgets it, a machine vanishes, a proxy still
+acknowledges what it no longer delivers. asyncpg's own ``timeout`` then asks the server, over a new
+connection on the same dead path, to cancel the statement, and giving the connection back waits for
+that. Here every wait ends: a connection that does not answer in time is terminated, and the pool's
+other connections, which lead the same way, are replaced at their next use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from riverengine.types.errors import AmbiguousCommitError
+
+TIMEOUT = 10.0
+"""Seconds a statement may take unless its caller says otherwise."""
+
+_GRACE = 2.0
+"""Seconds for the server to confirm that a statement is cancelled, or a connection reset."""
+
+_BROKEN = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    # The server went down, by command or by a crash, around the statement.
+    asyncpg.OperatorInterventionError,
+)
+
+
+class BoundedPool:
+    """Takes the place of an ``asyncpg.Pool``; every call has a limit.
+
+    ``timeout`` arguments are seconds, ``TIMEOUT`` for None. What takes longer raises
+    ``TimeoutError``.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, *, logger: logging.Logger | None = None) -> None:
+        """pool: stays the caller's to close."""
+        self._pool = pool
+        self._logger = logger or logging.getLogger("riverengine")
+        self.lost = 0
+        """Connections given up because they did not answer, for metrics."""
+
+    async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:
+        """The rows of a statement."""
+        limit = TIMEOUT if timeout is None else timeout
+        async with self.acquire(timeout=limit) as connection:
+            rows: Sequence[Any] = await connection.fetch(query, *args, timeout=limit)
+            return rows
+
+    async def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Any:
+        """The first row of a statement, or None."""
+        limit = TIMEOUT if timeout is None else timeout
+        async with self.acquire(timeout=limit) as connection:
+            return await connection.fetchrow(query, *args, timeout=limit)
+
+    async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any:
+        """The first value of a statement's first row, or None."""
+        limit = TIMEOUT if timeout is None else timeout
+        async with self.acquire(timeout=limit) as connection:
+            return await connection.fetchval(query, *args, timeout=limit)
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+        """Run a statement; returns its command tag."""
+        limit = TIMEOUT if timeout is None else timeout
+        async with self.acquire(timeout=limit) as connection:
+            tag: str = await connection.execute(query, *args, timeout=limit)
+            return tag
+
+    @asynccontextmanager
+    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for a block that lasts at most ``timeout``, once one is free.
+
+        Statements of the block need no timeout of their own, but one of exactly ``timeout`` lets
+        the server know that it should stop.
+        """
+        limit = TIMEOUT if timeout is None else timeout
+        connection = await self._pool.acquire(timeout=limit)
+        # Cancelling the block instead would let it wait for a rollback that never comes.
+        ends = asyncio.get_running_loop().call_later(limit + _GRACE / 2, _terminate, connection)
+        silent = False
+        try:
+            yield connection
+        except Exception as error:
+            silent = not _is_open(connection) and (
+                isinstance(error, TimeoutError) or asyncio.get_running_loop().time() >= ends.when()
+            )
+            if silent and isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+                raise TimeoutError(f"PostgreSQL did not answer within {limit:.0f} s") from error
+            raise
+        finally:
+            ends.cancel()
+            if not await self._give_back(connection) or silent:
+                await self._replace_others()
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, timeout: float | None = None
+    ) -> AsyncIterator[asyncpg.Connection]:
+        """A connection in a transaction of at most ``timeout``, committed if the block ends well.
+
+        Raises ``AmbiguousCommitError`` when the connection broke while COMMIT was under way.
+        """
+        limit = TIMEOUT if timeout is None else timeout
+        async with self.acquire(timeout=limit) as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except (asyncio.CancelledError, TimeoutError):
+                # A statement may still be under way, and a rollback would wait for its end.
+                _terminate(connection)
+                raise
+            except BaseException:
+                if _is_open(connection):
+                    await transaction.rollback()
+                raise
+            try:
+                await transaction.commit()
+            except _BROKEN as error:
+                _terminate(connection)
+                raise AmbiguousCommitError(
+                    "the connection broke while COMMIT was under way: the changes may be stored"
+                ) from error
+            except asyncio.CancelledError:
+                _terminate(connection)
+                raise
+
+    async def _give_back(self, connection: asyncpg.Connection) -> bool:
+        """Return the connection to the pool; False when it did not answer."""
+        try:
+            await self._pool.release(connection, timeout=_GRACE)
+        except TimeoutError:
+            return False
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # asyncpg terminated it: the pool opens another when one is needed.
+            self._logger.debug("a connection broke when given back: %s", type(error).__name__)
+        return True
+
+    async def _replace_others(self) -> None:
+        self.lost += 1
+        self._logger.warning("PostgreSQL did not answer; the pool's connections are replaced")
+        await self._pool.expire_connections()
+
+
+def _is_open(connection: asyncpg.Connection) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        # A pool takes a terminated connection back at once.
+        return False
+
+
+def _terminate(connection: asyncpg.Connection) -> None:
+    if _is_open(connection):
+        connection.terminate()

@@ -1,0 +1,202 @@
+"""A dead link never holds anybody up: every wait on the pool ends, and the pool recovers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from riverengine import AmbiguousCommitError, Client, InsertOpts, UniqueOpts
+from riverengine.client import insert
+from riverengine.run import bounded_pool
+from riverengine.run.bounded_pool import BoundedPool
+from tests.integration.riverengine.working import NoteArgs
+from tests.tcp_proxy import TcpProxy
+
+LIMIT = 1.0
+ENDS_WITHIN = 8.0
+"""Seconds; far beyond the limit and its grace, far below for ever."""
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[TcpProxy]:
+    """A proxy before the test's database."""
+    async with TcpProxy(database_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def behind(proxy: TcpProxy) -> AsyncIterator[asyncpg.Pool]:
+    """A pool with two open connections through the proxy."""
+    pool = await asyncpg.create_pool(proxy.url, min_size=2, max_size=2)
+    yield pool
+    pool.terminate()
+
+
+async def test_asyncpg_alone_waits_for_ever(proxy: TcpProxy, behind: asyncpg.Pool) -> None:
+    """Why the class exists: if this fails some day, the class may go."""
+    proxy.fall_silent()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(LIMIT * 4):
+            await behind.fetchval("SELECT 1", timeout=LIMIT / 4)
+
+
+@pytest.mark.parametrize("use", ["fetch", "fetchrow", "fetchval", "execute"])
+async def test_a_statement_on_a_silent_link_times_out(
+    proxy: TcpProxy, behind: asyncpg.Pool, use: str
+) -> None:
+    bounded = BoundedPool(behind)
+    proxy.fall_silent()
+    async with asyncio.timeout(ENDS_WITHIN):
+        with pytest.raises(TimeoutError):
+            await getattr(bounded, use)("SELECT 1", timeout=LIMIT)
+    proxy.recover()
+    # The other idle connection leads the same dead way: it is replaced, not tried.
+    began = time.monotonic()
+    assert await bounded.fetchval("SELECT 1", timeout=LIMIT) == 1
+    assert time.monotonic() - began < LIMIT
+    assert bounded.lost == 1
+
+
+async def test_a_block_without_timeouts_ends(proxy: TcpProxy, behind: asyncpg.Pool) -> None:
+    bounded = BoundedPool(behind)
+
+    async def use() -> None:
+        async with bounded.acquire(timeout=LIMIT) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+            proxy.fall_silent()
+            await connection.fetchval("SELECT 2")
+
+    async with asyncio.timeout(ENDS_WITHIN):
+        with pytest.raises(TimeoutError):
+            await use()
+    proxy.recover()
+    assert await bounded.fetchval("SELECT 1", timeout=LIMIT) == 1
+
+
+async def test_a_transaction_on_a_silent_link_ends(proxy: TcpProxy, behind: asyncpg.Pool) -> None:
+    bounded = BoundedPool(behind)
+
+    async def use() -> None:
+        async with bounded.transaction(timeout=LIMIT) as connection:
+            proxy.fall_silent()
+            await connection.fetchval("SELECT 2")
+
+    async with asyncio.timeout(ENDS_WITHIN):
+        with pytest.raises(TimeoutError):
+            await use()
+    proxy.recover()
+    async with bounded.transaction(timeout=LIMIT) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("how", ["statement", "transaction"])
+async def test_cancelling_a_task_on_a_silent_link_ends(
+    proxy: TcpProxy, behind: asyncpg.Pool, how: str
+) -> None:
+    bounded = BoundedPool(behind)
+    sent = asyncio.Event()
+
+    async def use() -> None:
+        if how == "statement":
+            sent.set()
+            await bounded.execute("SELECT pg_sleep(20)", timeout=60)
+        async with bounded.transaction(timeout=60) as connection:
+            sent.set()
+            await connection.execute("SELECT pg_sleep(20)")
+
+    task = asyncio.create_task(use())
+    await sent.wait()
+    await asyncio.sleep(0.1)
+    proxy.fall_silent()
+    task.cancel()
+    async with asyncio.timeout(ENDS_WITHIN):
+        await asyncio.wait({task})
+    assert task.cancelled()
+
+
+async def test_giving_back_to_a_silent_link_ends(proxy: TcpProxy, behind: asyncpg.Pool) -> None:
+    bounded = BoundedPool(behind)
+    async with asyncio.timeout(ENDS_WITHIN):
+        async with bounded.acquire(timeout=LIMIT) as connection:
+            await connection.fetchval("SELECT 1")
+            proxy.fall_silent()
+    proxy.recover()
+    assert await bounded.fetchval("SELECT 1", timeout=LIMIT) == 1
+
+
+async def test_a_slow_statement_is_cancelled_and_the_connections_stay(pool: asyncpg.Pool) -> None:
+    bounded = BoundedPool(pool)
+    with pytest.raises(TimeoutError):
+        await bounded.execute("SELECT pg_sleep(61)", timeout=0.2)
+    assert bounded.lost == 0
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(61)'"
+    assert await pool.fetchval(f"{sleeping} AND state = 'active'") == 0
+
+
+async def test_an_error_of_a_statement_rolls_back_and_stays_itself(pool: asyncpg.Pool) -> None:
+    bounded = BoundedPool(pool)
+
+    async def fail(statement: str, error: Exception | None = None) -> None:
+        async with bounded.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO river_leader (elected_at, expires_at, leader_id)"
+                " VALUES (now(), now(), 'x')"
+            )
+            await connection.execute(statement)
+            if error is not None:
+                raise error
+
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await fail("SELECT 1 / 0")
+    with pytest.raises(KeyError):
+        await fail("SELECT 1", KeyError())
+    assert await pool.fetchval("SELECT count(*) FROM river_leader") == 0
+    assert bounded.lost == 0
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_connection_cut_at_commit_is_ambiguous_and_a_unique_key_settles_it(
+    proxy: TcpProxy, behind: asyncpg.Pool, pool: asyncpg.Pool, stored: bool
+) -> None:
+    client = Client(behind)
+    opts = InsertOpts(unique_opts=UniqueOpts(by_args=True))
+    proxy.cut_at(b"COMMIT;", delivered=stored)
+    with pytest.raises(AmbiguousCommitError):
+        await client.insert(NoteArgs(text="once"), opts)
+    assert proxy.cuts == 1
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == int(stored)
+    result = await client.insert(NoteArgs(text="once"), opts)
+    assert result.unique_skipped_as_duplicate is stored
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == 1
+
+
+async def test_a_commit_the_database_refuses_is_not_ambiguous(pool: asyncpg.Pool) -> None:
+    bounded = BoundedPool(pool)
+    await pool.execute(
+        "CREATE TABLE late (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO late"
+        " VALUES (1)"
+    )
+    try:
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with bounded.transaction() as connection:
+                await connection.execute("INSERT INTO late VALUES (1)")
+    finally:
+        await pool.execute("DROP TABLE late")
+
+
+async def test_an_insert_on_a_silent_link_ends_within_15_seconds(
+    proxy: TcpProxy, behind: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(behind)
+    assert bounded_pool.TIMEOUT + bounded_pool._GRACE <= 15
+    monkeypatch.setattr(insert, "TIMEOUT", LIMIT)
+    proxy.fall_silent()
+    async with asyncio.timeout(ENDS_WITHIN):
+        with pytest.raises(TimeoutError):
+            await client.insert(NoteArgs())
+    proxy.recover()
+    await client.insert(NoteArgs())
