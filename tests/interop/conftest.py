@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,21 +10,35 @@ import asyncpg
 import pytest
 
 from riverengine import Client, Config, QueueConfig, Workers
+from tests.interop.adapter import Adapter
+from tests.interop.go_programs import build
 from tests.interop.peer import InteropWorker, Peer
-
-_MODULE = Path(__file__).parent / "go"
-_BINARIES = Path(__file__).parents[2] / ".cache" / "interop"
 
 
 @pytest.fixture(scope="session")
 def go_migrate() -> Path:
     """Moves a database to a schema version with Go River's migrator."""
-    return _build("migrate")
+    return build("migrate")
+
+
+@pytest.fixture(scope="session")
+def go_conformance() -> Path:
+    """Go River behind River's conformance contract."""
+    return build("conformance")
+
+
+@pytest.fixture
+async def go_adapter(go_conformance: Path, database_url: str) -> AsyncIterator[Adapter]:
+    """A process of ``go_conformance`` on the test's database."""
+    async with Adapter(
+        [str(go_conformance)], database_url, application_name="river-conformance-go"
+    ) as adapter:
+        yield adapter
 
 
 @pytest.fixture(scope="session")
 def _go_peer() -> Path:
-    return _build("peer")
+    return build("peer")
 
 
 @pytest.fixture
@@ -53,13 +64,3 @@ async def python(pool: asyncpg.Pool) -> AsyncIterator[Client]:
     )
     yield client
     await client.stop_and_cancel()
-
-
-def _build(name: str) -> Path:
-    if shutil.which("go") is None:
-        if os.environ.get("CI"):
-            pytest.fail("the interop tests need the Go toolchain")
-        pytest.skip("the Go toolchain is not installed")
-    target = _BINARIES / name
-    subprocess.run(["go", "build", "-o", str(target), f"./cmd/{name}"], cwd=_MODULE, check=True)
-    return target

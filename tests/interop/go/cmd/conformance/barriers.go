@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// barriers are named gates that jobs wait at; a released one stays open until created again.
+type barriers struct {
+	mutex sync.Mutex
+	gates map[string]chan struct{}
+	open  map[string]bool
+}
+
+func newBarriers() *barriers {
+	return &barriers{gates: map[string]chan struct{}{}, open: map[string]bool{}}
+}
+
+func (b *barriers) create(name string) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if _, exists := b.gates[name]; exists && !b.open[name] {
+		return
+	}
+	b.gates[name], b.open[name] = make(chan struct{}), false
+}
+
+func (b *barriers) release(name string) bool {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	gate, exists := b.gates[name]
+	if exists && !b.open[name] {
+		b.open[name] = true
+		close(gate)
+	}
+	return exists
+}
+
+// gate gives the channel that closes on release; false when no barrier of the name was created.
+func (b *barriers) gate(name string) (chan struct{}, bool) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	gate, exists := b.gates[name]
+	return gate, exists
+}
+
+func (b *barriers) wait(ctx context.Context, name string) error {
+	gate, exists := b.gate(name)
+	if !exists {
+		return fmt.Errorf("no barrier %q", name)
+	}
+	select {
+	case <-gate:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *server) barrierCreate(_ context.Context, params nameParams) (any, error) {
+	s.barriers.create(params.Name)
+	return empty{}, nil
+}
+
+func (s *server) barrierRelease(_ context.Context, params nameParams) (any, error) {
+	if !s.barriers.release(params.Name) {
+		return nil, failure(codeNotFound, "no barrier %q", params.Name)
+	}
+	return empty{}, nil
+}
