@@ -4,10 +4,11 @@ from riverengine.client import Client, InsertManyParams, InsertResult, JobListPa
 from riverengine.client.resumable import resumable_set_step_cursor_tx, resumable_set_step_tx
 from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
+from riverengine.insert.plan import InsertPlan
 from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.events import Subscription
 from riverengine.run.maintenance.cron import parse_cron
-from riverengine.run.maintenance.periodic import PeriodicInterval, PeriodicJob
+from riverengine.run.maintenance.periodic_job import PeriodicInterval, PeriodicJob
 from riverengine.schema.migrator import Migrator, check_schema
 from riverengine.types.errors import (
     AmbiguousCommitError,
@@ -37,6 +38,12 @@ from riverengine.types.errors import (
 )
 from riverengine.types.event import Event, EventKind, JobStats
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
+from riverengine.types.metric import (
+    JobGetAvailableCountMetric,
+    JobGetAvailableDurationMetric,
+    Metric,
+    MetricName,
+)
 from riverengine.types.queue import Queue
 from riverengine.types.signals import JobCancel, JobSnooze
 from riverengine.work.args import JobArgs
@@ -48,7 +55,33 @@ from riverengine.work.context import (
     record_output,
 )
 from riverengine.work.error_handler import ErrorHandler, ErrorHandlerResult
-from riverengine.work.middleware import JobInsertMiddleware, WorkerMiddleware
+from riverengine.work.extensions import Plugin
+from riverengine.work.hooks import (
+    NO_ERROR,
+    DurablePeriodicJob,
+    Hook,
+    HookInsertBegin,
+    HookInsertBeginFunc,
+    HookMetricEmit,
+    HookMetricEmitFunc,
+    HookPeriodicJobsStart,
+    HookPeriodicJobsStartFunc,
+    HookPeriodicJobsStartParams,
+    HookWorkBegin,
+    HookWorkBeginFunc,
+    HookWorkEnd,
+    HookWorkEndFunc,
+)
+from riverengine.work.middleware import (
+    InsertNext,
+    InsertResults,
+    JobInsertMiddleware,
+    JobInsertMiddlewareFunc,
+    Middleware,
+    WorkerMiddleware,
+    WorkerMiddlewareFunc,
+    WorkNext,
+)
 from riverengine.work.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
 from riverengine.work.registry import Workers
 from riverengine.work.resumable import (
@@ -63,6 +96,7 @@ from riverengine.work.worker import NO_TIMEOUT, Job, Worker
 
 __all__ = [
     "FOREVER",
+    "NO_ERROR",
     "NO_TIMEOUT",
     "AmbiguousCommitError",
     "ArgsDecodeError",
@@ -76,20 +110,39 @@ __all__ = [
     "ConfigError",
     "DatabaseUnavailableError",
     "DefaultRetryPolicy",
+    "DurablePeriodicJob",
     "ErrorHandler",
     "ErrorHandlerResult",
     "Event",
     "EventKind",
     "Failed",
+    "Hook",
+    "HookInsertBegin",
+    "HookInsertBeginFunc",
+    "HookMetricEmit",
+    "HookMetricEmitFunc",
+    "HookPeriodicJobsStart",
+    "HookPeriodicJobsStartFunc",
+    "HookPeriodicJobsStartParams",
+    "HookWorkBegin",
+    "HookWorkBeginFunc",
+    "HookWorkEnd",
+    "HookWorkEndFunc",
     "InsertError",
     "InsertManyParams",
+    "InsertNext",
     "InsertOpts",
+    "InsertPlan",
     "InsertResult",
+    "InsertResults",
     "Job",
     "JobArgs",
     "JobCancel",
+    "JobGetAvailableCountMetric",
+    "JobGetAvailableDurationMetric",
     "JobId",
     "JobInsertMiddleware",
+    "JobInsertMiddlewareFunc",
     "JobListParams",
     "JobNotFoundError",
     "JobNotRunningError",
@@ -99,12 +152,16 @@ __all__ = [
     "JobState",
     "JobStats",
     "Json",
+    "Metric",
+    "MetricName",
+    "Middleware",
     "MigrationError",
     "Migrator",
     "NotFoundError",
     "Outcome",
     "PeriodicInterval",
     "PeriodicJob",
+    "Plugin",
     "Queue",
     "QueueAlreadyAddedError",
     "QueueConfig",
@@ -125,8 +182,10 @@ __all__ = [
     "UniqueOpts",
     "UniqueOptsError",
     "UnknownJobKindError",
+    "WorkNext",
     "Worker",
     "WorkerMiddleware",
+    "WorkerMiddlewareFunc",
     "Workers",
     "cancel_requested",
     "check_schema",

@@ -9,7 +9,9 @@ from datetime import timedelta
 
 from riverengine.types.errors import ConfigError
 from riverengine.work.error_handler import ErrorHandler
-from riverengine.work.middleware import JobInsertMiddleware, WorkerMiddleware
+from riverengine.work.extensions import Extensions, Plugin
+from riverengine.work.hooks import Hook
+from riverengine.work.middleware import Middleware
 from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
 
 FOREVER = timedelta(microseconds=-1)
@@ -38,7 +40,8 @@ class Config:
     An empty ``queues`` makes an insert-only client: it works nothing and never leads.  id: None for
     River's, of host and time. A name that stays over restarts lets a restarted client take back at
     once the jobs its dead process left running; two living clients cannot share it (not with
-    ``poll_only``, where nothing is taken back).
+    ``poll_only``, where nothing is taken back).  hooks, middleware: act as what their list says,
+    the first outermost; plugins: as all they can be, outside of both.
     """
 
     id: str | None = None
@@ -62,8 +65,9 @@ class Config:
     reindexer_index_names: Sequence[str] | None = None
     error_handler: ErrorHandler | None = None
     retry_policy: RetryPolicy = field(default_factory=DefaultRetryPolicy)
-    worker_middleware: Sequence[WorkerMiddleware] = ()
-    insert_middleware: Sequence[JobInsertMiddleware] = ()
+    hooks: Sequence[Hook] = ()
+    middleware: Sequence[Middleware] = ()
+    plugins: Sequence[Plugin] = ()
     skip_unknown_job_check: bool = False
     max_args_bytes: int = 1024 * 1024
 
@@ -79,7 +83,13 @@ class Config:
             return self.job_timeout + timedelta(hours=1)
         return timedelta(hours=1)
 
+    @property
+    def extensions(self) -> Extensions:
+        """``hooks``, ``middleware`` and ``plugins`` sorted by what they do."""
+        return Extensions.of(hooks=self.hooks, middleware=self.middleware, plugins=self.plugins)
+
     def _validate(self) -> None:
+        _ = self.extensions
         for name in ("cancelled", "completed", "discarded"):
             setting = f"{name}_job_retention_period"
             if getattr(self, setting) < FOREVER:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LINE_BUDGET = 400
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
 
-OVER_BUDGET: dict[str, int] = {"src/riverengine/run/maintenance/periodic.py": 426}
+OVER_BUDGET: dict[str, int] = {}
 """Source files allowed to be longer than the budget, at today's length: they may only shrink."""
 
 

@@ -1,7 +1,8 @@
 """The client: inserts, administers and works jobs."""
 
 from riverengine.client.client import Client
-from riverengine.client.insert import InsertManyParams, InsertResult
+from riverengine.client.insert import InsertManyParams
 from riverengine.client.jobs import JobListParams
+from riverengine.types.insert import InsertResult
 
 __all__ = ["Client", "InsertManyParams", "InsertResult", "JobListParams"]

@@ -31,8 +31,9 @@ from riverengine.run.executor import CancelCause, Executor, WorkSettings
 from riverengine.run.insert_limiter import InsertLimiter
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
-from riverengine.run.maintenance.periodic import PeriodicJob, PeriodicJobBundle
+from riverengine.run.maintenance.periodic_job import PeriodicJob, PeriodicJobBundle
 from riverengine.run.notifier import Notifier
+from riverengine.run.pipeline import WorkChains
 from riverengine.run.producer import Producer
 from riverengine.schema.migrator import check_schema
 from riverengine.types.errors import (
@@ -225,7 +226,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         assert self.workers is not None
         self._work = WorkSettings(
             config=config,
-            workers=self.workers,
+            work=WorkChains(self.extensions, self.workers),
             client=self,
             clock=self.clock,
             logger=logger,

@@ -22,6 +22,7 @@ class ClientCore:
         self.pool = pool
         self.database = BoundedPool(pool, logger=logger)
         self.config = config
+        self.extensions = config.extensions
         self.clock = clock
         self.logger = logger
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import asyncpg
 
@@ -16,9 +15,11 @@ from riverengine.queries.notification import TOPIC_INSERT, insert_payload, notif
 from riverengine.queries.statement import Executor
 from riverengine.run.bounded_pool import TIMEOUT
 from riverengine.run.insert_limiter import InsertLimiter
+from riverengine.run.pipeline import insert_through
 from riverengine.types.errors import InsertError
-from riverengine.types.job import JobRow, JobState
-from riverengine.work.middleware import InsertNext, JobInsertMiddleware
+from riverengine.types.insert import InsertResult
+from riverengine.types.job import JobState
+from riverengine.work.middleware import InsertResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,6 @@ class InsertManyParams:
 
     args: object
     opts: InsertOpts | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InsertResult:
-    """An inserted job; or, when skipped as a duplicate, the job that holds the unique key."""
-
-    job: JobRow
-    unique_skipped_as_duplicate: bool
 
 
 class InsertApi(ClientCore):
@@ -76,32 +69,39 @@ class InsertApi(ClientCore):
         """Insert jobs by COPY, faster for thousands, and return their number.
 
         A unique key that is held raises ``asyncpg.UniqueViolationError``: nothing is inserted.
-        Insert middleware does not run.
+        Insert middleware gets None for each job's result.
         """
         plans = self._plan(jobs)
         async with self.transaction(tx, timeout=_limit(plans)) as connection:
-            number = await job_insert_many_fast(
-                connection, schema=self.config.schema, plans=plans, now=self.clock.now()
-            )
-            await self._announce(connection, plans)
-        return number
+
+            async def copy(planned: Sequence[InsertPlan]) -> InsertResults:
+                number = await job_insert_many_fast(
+                    connection, schema=self.config.schema, plans=planned, now=self.clock.now()
+                )
+                await self._announce(connection, planned)
+                return [None] * number
+
+            return len(await insert_through(self.extensions, plans, copy))
 
     async def insert_plans(
         self, connection: asyncpg.Connection, plans: Sequence[InsertPlan]
     ) -> list[InsertResult]:
         """Insert planned rows in the connection's transaction, with middleware and announcement."""
 
-        async def innermost(planned: Sequence[InsertPlan]) -> Sequence[object]:
+        async def insert(planned: Sequence[InsertPlan]) -> InsertResults:
             rows = await job_insert_many(
                 connection, schema=self.config.schema, plans=planned, now=self.clock.now()
             )
             await self._announce(connection, planned)
             return [InsertResult(row, duplicate) for row, duplicate in rows]
 
-        wrapped: InsertNext = innermost
-        for middleware in reversed(self.config.insert_middleware):
-            wrapped = _around(middleware, wrapped)
-        return cast("list[InsertResult]", list(await wrapped(plans)))
+        results = await insert_through(self.extensions, plans, insert)
+        found = [result for result in results if result is not None]
+        if len(found) != len(plans):
+            raise InsertError(
+                f"middleware must return the result of every job: {len(found)} for {len(plans)}"
+            )
+        return found
 
     async def notify_insert(self, db: Executor, queues: Sequence[str]) -> None:
         """Announce new jobs to the queues' producers, in the connection's transaction."""
@@ -140,10 +140,3 @@ class InsertApi(ClientCore):
 def _limit(plans: Sequence[InsertPlan]) -> float:
     """Seconds an insert may take: a thousand jobs take far less than a second."""
     return TIMEOUT + len(plans) / 1_000
-
-
-def _around(middleware: JobInsertMiddleware, next_: InsertNext) -> InsertNext:
-    async def call(plans: Sequence[InsertPlan]) -> Sequence[object]:
-        return await middleware.insert_many(plans, next_)
-
-    return call

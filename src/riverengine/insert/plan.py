@@ -5,16 +5,18 @@ Source: client.go, insertParamsFromConfigArgsAndOptions, at v0.51.1; checks run 
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from riverengine.insert import unique
 from riverengine.insert.options import InsertOpts
 from riverengine.types.errors import ArgsEncodeError, InsertError, UnknownJobKindError
-from riverengine.types.job import JobState
+from riverengine.types.job import JobState, Json
 from riverengine.work.args import encode_args
 from riverengine.work.go_json import encode_json
 
@@ -30,10 +32,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsertPlan:
-    """A row to insert. scheduled_at, created_at: None for the time of the insert."""
+    """A row to insert. scheduled_at, created_at: None for the time of the insert.
 
+    args: what it was planned from; ``encoded_args`` is inserted.  Hooks and middleware change a
+    plan by ``dataclasses.replace``.
+    """
+
+    args: object = field(repr=False, compare=False)
     kind: str
-    encoded_args: str
+    encoded_args: str = field(repr=False)
     metadata_json: str
     queue: str
     priority: int
@@ -44,6 +51,14 @@ class InsertPlan:
     tags: tuple[str, ...]
     unique_key: bytes | None
     unique_states: int | None
+
+    def with_metadata(self, more: Mapping[str, Json]) -> InsertPlan:
+        """The same row with these keys added to its metadata, or in place of those it has.
+
+        Raises ``ArgsEncodeError`` for values JSON cannot hold.
+        """
+        merged = json.loads(self.metadata_json) | dict(more)
+        return dataclasses.replace(self, metadata_json=encode_json(merged, "metadata"))
 
 
 def plan_insert(
@@ -99,6 +114,7 @@ def plan_insert(
             scheduled_at=scheduled_at or now,
         )
     return InsertPlan(
+        args=args,
         kind=kind,
         encoded_args=encoded,
         metadata_json=encode_json(given.metadata or {}, "metadata"),

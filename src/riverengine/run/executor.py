@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import logging
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor as ThreadPool
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from riverengine.queries.job_row import job_row_from_record, undecodable_job_row
 from riverengine.queries.statement import Record
 from riverengine.run.clock import Clock
 from riverengine.run.completer import Completion
+from riverengine.run.pipeline import Attempt, WorkChains
 from riverengine.types.errors import JobRowDecodeError, UnknownJobKindError
 from riverengine.types.job import JobId, JobRow
 from riverengine.work.args import decode_args
-from riverengine.work.context import WorkContext, enter_work
-from riverengine.work.middleware import WorkerMiddleware, WorkNext
+from riverengine.work.context import enter_work
 from riverengine.work.outcome import Failed, JobFinish, finish_of, outcome_of
-from riverengine.work.registry import RegisteredWorker, Workers
+from riverengine.work.registry import RegisteredWorker
 from riverengine.work.resumable import begin_resumable, end_resumable
 from riverengine.work.retry import DefaultRetryPolicy
 from riverengine.work.worker import Job
@@ -50,18 +50,19 @@ _NO_CAUSE: frozenset[CancelCause] = frozenset()
 class WorkSettings:
     """What all executions of a client share.
 
-    threads: the pool for workers that are plain functions.
+    work: the workers, with what surrounds them.  threads: the pool for workers that are plain
+    functions.
     """
 
     config: Config
-    workers: Workers
+    work: WorkChains
     client: object
     clock: Clock
     logger: logging.Logger
     threads: Callable[[], ThreadPool]
 
 
-class Executor(WorkContext):
+class Executor(Attempt):
     """Runs one attempt; :meth:`cancel` may be called at any time.
 
     The row is decoded only when somebody looks at it: most jobs need a few of its columns.
@@ -69,8 +70,8 @@ class Executor(WorkContext):
 
     __slots__ = (
         *("attempt", "attempted_at", "causes", "id", "is_stuck", "kind", "task"),
-        *("_decode_error", "_job", "_on_stuck", "_record", "_settings", "_timeout", "_timer"),
-        "_working",
+        *("_decode_error", "_job", "_on_stuck", "_record", "_registered", "_settings"),
+        *("_timeout", "_timer", "_working"),
     )
 
     def __init__(
@@ -95,6 +96,7 @@ class Executor(WorkContext):
         self._timeout: timedelta | None = None
         self._working = False
         self._job: Job[Any] | None = None
+        self._registered: RegisteredWorker | None = None
 
     def cancel(self, cause: CancelCause) -> None:
         """Cancel the work; before it began, it is cancelled at its first pause."""
@@ -110,7 +112,8 @@ class Executor(WorkContext):
         settings = self._settings
         clock = settings.clock
         started_at = clock.now()
-        registered = settings.workers.get(self.kind)
+        registered, chain = settings.work.get(self.kind)
+        self._registered = registered
         error: BaseException | None = None
         try:
             if self._record["errors"]:
@@ -127,10 +130,10 @@ class Executor(WorkContext):
                 # Cancelled between claim and start: the work begins already cancelled.
                 assert self.task is not None
                 self.task.cancel()
-            if settings.config.worker_middleware or registered.has_middleware:
-                await self._work_wrapped(registered)
+            if chain is None:
+                await self.decode_and_work()
             else:
-                await self._work(registered)
+                await chain(self)
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # noqa: BLE001 - whatever ends the work is its outcome
@@ -187,19 +190,15 @@ class Executor(WorkContext):
             self._decode_error = error
             return undecodable_job_row(self._record)
 
-    async def _work_wrapped(self, registered: RegisteredWorker) -> None:
-        """Middleware around decoding and work."""
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the args were decoded, so that the work began."""
+        return self._job is not None
 
-        async def innermost() -> None:
-            await self._work(registered)
-
-        middleware = [
-            *self._settings.config.worker_middleware,
-            *registered.worker.middleware(self.row),
-        ]
-        await _wrap(middleware, self.row, innermost)()
-
-    async def _work(self, registered: RegisteredWorker) -> None:
+    async def decode_and_work(self) -> None:
+        """Decode the args and work the job, watched by the timeout."""
+        registered = self._registered
+        assert registered is not None
         args: object = decode_args(registered.args_type, self._record["args"], kind=self.kind)
         job: Job[Any] = Job(self, args)
         self._job = job
@@ -301,20 +300,3 @@ class Executor(WorkContext):
             *(self.row.id, self.kind, self.row.queue, self.row.attempt),
             *(self.row.max_attempts, type(error).__name__),
         )
-
-
-def _wrap(
-    middleware: list[WorkerMiddleware], row: JobRow, innermost: Callable[[], Awaitable[None]]
-) -> WorkNext:
-    """The middleware around ``innermost``, the first one outermost."""
-    wrapped: WorkNext = innermost
-    for each in reversed(middleware):
-        wrapped = _around(each, row, wrapped)
-    return wrapped
-
-
-def _around(middleware: WorkerMiddleware, row: JobRow, next_: WorkNext) -> WorkNext:
-    async def call() -> None:
-        await middleware.work(row, next_)
-
-    return call

@@ -30,6 +30,11 @@ from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.event import Event, EventKind
 from riverengine.types.job import JobId
+from riverengine.types.metric import (
+    JobGetAvailableCountMetric,
+    JobGetAvailableDurationMetric,
+    Metric,
+)
 
 ExecutorFor = Callable[[Record, Callable[[Executor], None]], Executor]
 """Builds the executor of a claimed row; the callable is told when the job is stuck."""
@@ -71,6 +76,7 @@ class Producer(Service):
         self._events = events
         self._executor_for = executor_for
         self._clock = clock
+        self._metric_hooks = config.extensions.metric_emit
         self._cooldown = (settings.fetch_cooldown or config.fetch_cooldown).total_seconds()
         poll = settings.fetch_poll_interval or config.fetch_poll_interval
         self._poll_interval = poll.total_seconds()
@@ -232,8 +238,9 @@ class Producer(Service):
                 self._empty.set()
 
     async def _claim(self, limit: int) -> Sequence[Record]:
+        began = self._clock.monotonic()
         async with self._pool.acquire(timeout=TIMEOUT) as connection:
-            return await job_get_available(
+            records = await job_get_available(
                 connection,
                 schema=self._config.schema,
                 queue=self.queue,
@@ -242,6 +249,19 @@ class Producer(Service):
                 client_id=self._client_id,
                 timeout=TIMEOUT,
             )
+        if self._metric_hooks:
+            duration = timedelta(seconds=self._clock.monotonic() - began)
+            self._emit(JobGetAvailableDurationMetric(duration, self.queue))
+            self._emit(JobGetAvailableCountMetric(len(records), self.queue))
+        return records
+
+    def _emit(self, metric: Metric) -> None:
+        for hook in self._metric_hooks:
+            try:
+                hook.metric_emit(metric)
+            except Exception:
+                # The jobs are claimed: nothing may keep them from being started.
+                self.logger.exception("the metric hook %s failed", type(hook).__name__)
 
     async def _find_claims(self) -> Sequence[Record]:
         """Jobs this client claimed without hearing of it."""

@@ -263,6 +263,6 @@ async def test_insert_middleware_surrounds_the_insert(pool: asyncpg.Pool) -> Non
             seen.append(f"{self.name} after {len(results)}")
             return results
 
-    client = Client(pool, Config(insert_middleware=(Middleware("outer"), Middleware("inner"))))
+    client = Client(pool, Config(middleware=(Middleware("outer"), Middleware("inner"))))
     await client.insert_many([NoteArgs(), NoteArgs()])
     assert seen == ["outer before 2", "inner before 2", "inner after 2", "outer after 2"]

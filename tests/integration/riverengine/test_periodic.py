@@ -21,9 +21,9 @@ from riverengine.run.elector import Elector
 from riverengine.run.maintenance.cron import parse_cron
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
-from riverengine.run.maintenance.periodic import (
+from riverengine.run.maintenance.periodic import PeriodicEnqueuer
+from riverengine.run.maintenance.periodic_job import (
     NeverSchedule,
-    PeriodicEnqueuer,
     PeriodicInterval,
     PeriodicJob,
     PeriodicJobBundle,

@@ -18,7 +18,8 @@ from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.elector import Elector
 from riverengine.run.maintenance.cleaner import JobCleaner
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
-from riverengine.run.maintenance.periodic import InsertFunc, PeriodicEnqueuer, PeriodicJobBundle
+from riverengine.run.maintenance.periodic import InsertFunc, PeriodicEnqueuer
+from riverengine.run.maintenance.periodic_job import PeriodicJobBundle
 from riverengine.run.maintenance.queue_cleaner import QueueCleaner
 from riverengine.run.maintenance.reindexer import Reindexer
 from riverengine.run.maintenance.rescuer import JobRescuer

@@ -12,25 +12,24 @@ import dataclasses
 import json
 import logging
 import random
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import asyncpg
 
 from riverengine.config import Config
-from riverengine.insert.options import InsertOpts
 from riverengine.insert.plan import InsertPlan, plan_insert
 from riverengine.queries.leader import leader_hold
 from riverengine.queries.maintenance import periodic_slot_claim
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
+from riverengine.run.maintenance.periodic_job import PeriodicJob, PeriodicJobBundle
 from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.queue import Leader
+from riverengine.work.hooks import HookPeriodicJobsStartParams
 
 MARGIN = timedelta(milliseconds=100)
 """A job due within this time of a firing is inserted with it."""
@@ -39,154 +38,12 @@ _IDLE = timedelta(hours=24)
 _INSERT_TIMEOUT = 10.0
 _MAX_TRIES = 5
 _TERM_OVER_PAUSE = 1.0
-_ID = re.compile(r"\w[\w\-\[\]<>/.·:+]+", re.ASCII)
 
 SLOT_KEY = "riverengine:periodic_slot"
 """Metadata key with the instant a job with an ID was inserted for. Not a key of River's."""
 
 InsertFunc = Callable[[asyncpg.Connection, Sequence[InsertPlan]], Awaitable[object]]
 """Inserts planned jobs in the connection's open transaction, with middleware and notification."""
-
-
-class PeriodicSchedule(Protocol):
-    """When a periodic job runs."""
-
-    def next(self, current: datetime) -> datetime | None:
-        """The first instant after ``current`` (aware); None when there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodicInterval:
-    """Runs every ``interval``, counted from the leader's start."""
-
-    interval: timedelta
-
-    def __post_init__(self) -> None:
-        if self.interval <= timedelta(0):
-            raise ValueError("PeriodicInterval: the interval must be positive")
-
-    def next(self, current: datetime) -> datetime | None:
-        """``current`` plus the interval; None beyond the calendar's end."""
-        try:
-            return current + self.interval
-        except OverflowError:
-            return None
-
-
-class NeverSchedule:
-    """Never runs; of use together with ``run_on_start``."""
-
-    def next(self, current: datetime) -> datetime | None:
-        """None."""
-        return None
-
-
-Constructed = tuple[object, InsertOpts | None]
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodicJob:
-    """A job inserted at every instant of ``schedule``.
-
-    constructor: called for each insert; returns args and options, or None to skip this instant.  It
-    runs on the event loop and must not block.  id: 2 to 127 bytes, unique among the client's
-    periodic jobs; needed for the guarantee of one job per instant.  run_on_start: insert one at
-    each start of leadership as well.  catch_up: at the start of leadership also insert for the
-    instants of this last while, unless their jobs exist; needs an ID and a schedule by the
-    calendar.  Zero, River's behaviour, skips the instants at which nobody led.
-    """
-
-    schedule: PeriodicSchedule
-    constructor: Callable[[], Constructed | None]
-    id: str | None = None
-    run_on_start: bool = False
-    catch_up: timedelta = timedelta(0)
-
-    def __post_init__(self) -> None:
-        if self.catch_up < timedelta(0):
-            raise ValueError("catch_up must not be negative")
-        if self.id is None:
-            if self.catch_up:
-                raise ValueError("catch_up needs a periodic job ID")
-            return
-        if len(self.id.encode()) >= 128:
-            raise ValueError("periodic job ID must be less than 128 bytes long")
-        if not _ID.fullmatch(self.id):
-            raise ValueError(f"periodic job ID {self.id!r} should match regex {_ID.pattern}")
-
-
-class PeriodicJobBundle:
-    """The periodic jobs of a client; may be changed at any time.
-
-    Handles are increasing integers, never used twice.
-    """
-
-    def __init__(self, jobs: Iterable[PeriodicJob] = ()) -> None:
-        self._jobs: dict[int, PeriodicJob] = {}
-        self._next_handle = 0
-        self._on_change: list[Callable[[], None]] = []
-        self.add_many(jobs)
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    @property
-    def jobs(self) -> Mapping[int, PeriodicJob]:
-        """The jobs by handle."""
-        return dict(self._jobs)
-
-    def add(self, job: PeriodicJob) -> int:
-        """Add a job and return its handle; raises ``ValueError`` when its ID is taken."""
-        return self.add_many([job])[0]
-
-    def add_many(self, jobs: Iterable[PeriodicJob]) -> list[int]:
-        """Add all jobs or, on a taken ID, none; raises ``ValueError``."""
-        new = list(jobs)
-        taken = {job.id for job in self._jobs.values() if job.id is not None}
-        for job in new:
-            if job.id is None:
-                continue
-            if job.id in taken:
-                raise ValueError(f"periodic job with ID already registered: {job.id}")
-            taken.add(job.id)
-        handles = list(range(self._next_handle, self._next_handle + len(new)))
-        self._next_handle += len(new)
-        self._jobs.update(zip(handles, new, strict=True))
-        if new:
-            self._changed()
-        return handles
-
-    def remove(self, handle: int) -> None:
-        """Remove the job; unknown handles are ignored."""
-        self.remove_many([handle])
-
-    def remove_many(self, handles: Iterable[int]) -> None:
-        """Remove several jobs; unknown handles are ignored."""
-        for handle in handles:
-            self._jobs.pop(handle, None)
-        self._changed()
-
-    def remove_by_id(self, id: str) -> bool:  # noqa: A002 - River's name
-        """Remove the job with this ID; False when there is none."""
-        for handle, job in self._jobs.items():
-            if job.id == id:
-                self.remove(handle)
-                return True
-        return False
-
-    def clear(self) -> None:
-        """Remove all jobs."""
-        self._jobs.clear()
-        self._changed()
-
-    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back after every change; returns the function that ends this."""
-        self._on_change.append(callback)
-        return lambda: self._on_change.remove(callback)
-
-    def _changed(self) -> None:
-        for callback in tuple(self._on_change):
-            callback()
 
 
 class _TermOverError(Exception):
@@ -255,6 +112,7 @@ class PeriodicEnqueuer(Service):
         super().__init__("periodic_job_enqueuer", logger)
         self._pool = pool
         self._config = config
+        self._hooks = config.extensions.periodic_jobs_start
         self._jobs = jobs
         self._insert = insert
         self._clock = clock
@@ -270,6 +128,13 @@ class PeriodicEnqueuer(Service):
         """Fired after every firing with the number of jobs inserted."""
         self.signal_waiting: TestSignal[float] = TestSignal()
         """Fired with the seconds until the next firing."""
+
+    async def start(self) -> None:
+        """Start, unless a hook raises: the leader's start fails then."""
+        if not self.is_running:
+            for hook in self._hooks:
+                await hook.periodic_jobs_start(HookPeriodicJobsStartParams())
+        await super().start()
 
     async def run(self) -> None:
         """Insert jobs when they are due, until cancelled."""
