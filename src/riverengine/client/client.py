@@ -224,14 +224,7 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
     async def _start_services(self) -> None:
         config, logger = self.config, self.logger
         assert self.workers is not None
-        self._work = WorkSettings(
-            config=config,
-            work=WorkChains(self.extensions, self.workers),
-            client=self,
-            clock=self.clock,
-            logger=logger,
-            threads=self._thread_pool,
-        )
+        self._work = self._work_settings(self.workers)
         if not config.poll_only:
             lock = ClientLock(
                 schema=config.schema,
@@ -324,6 +317,16 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         await producer.register()
         self._producers[name] = producer
         await producer.start()
+
+    def _work_settings(self, workers: Workers) -> WorkSettings:
+        return WorkSettings(
+            config=self.config,
+            work=WorkChains(self.extensions, workers),
+            client=self,
+            clock=self.clock,
+            logger=self.logger,
+            threads=self._thread_pool,
+        )
 
     def _executor_for(self, record: Record, on_stuck: Callable[[Executor], None]) -> Executor:
         assert self._work is not None
