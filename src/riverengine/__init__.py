@@ -1,6 +1,6 @@
 """River for Python: background jobs on PostgreSQL, sharing a database with Go River v0.51.1."""
 
-from riverengine.client import Client, InsertManyParams, InsertResult, JobListParams
+from riverengine.client import Client, InsertClient, InsertManyParams, InsertResult, JobListParams
 from riverengine.client.resumable import resumable_set_step_cursor_tx, resumable_set_step_tx
 from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
@@ -10,18 +10,21 @@ from riverengine.run.events import Subscription
 from riverengine.run.maintenance.cron import parse_cron
 from riverengine.run.maintenance.periodic_job import PeriodicInterval, PeriodicJob
 from riverengine.schema.migrator import Migrator, check_schema
+from riverengine.sync_client import SyncClient
 from riverengine.types.errors import (
     AmbiguousCommitError,
     ArgsDecodeError,
     ArgsEncodeError,
     ConfigError,
     DatabaseUnavailableError,
+    DuplicateInBatchError,
     InsertError,
     JobNotFoundError,
     JobNotRunningError,
     JobRunningError,
     MigrationError,
     NotFoundError,
+    OpenTransactionError,
     QueueAlreadyAddedError,
     QueueNotFoundError,
     ResumableCheckpointError,
@@ -33,8 +36,10 @@ from riverengine.types.errors import (
     RiverError,
     SchemaVersionError,
     StopTimeoutError,
+    UniqueConflictError,
     UniqueOptsError,
     UnknownJobKindError,
+    UnsupportedDriverError,
 )
 from riverengine.types.event import Event, EventKind, JobStats
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
@@ -110,6 +115,7 @@ __all__ = [
     "ConfigError",
     "DatabaseUnavailableError",
     "DefaultRetryPolicy",
+    "DuplicateInBatchError",
     "DurablePeriodicJob",
     "ErrorHandler",
     "ErrorHandlerResult",
@@ -128,6 +134,7 @@ __all__ = [
     "HookWorkBeginFunc",
     "HookWorkEnd",
     "HookWorkEndFunc",
+    "InsertClient",
     "InsertError",
     "InsertManyParams",
     "InsertNext",
@@ -158,6 +165,7 @@ __all__ = [
     "MigrationError",
     "Migrator",
     "NotFoundError",
+    "OpenTransactionError",
     "Outcome",
     "PeriodicInterval",
     "PeriodicJob",
@@ -178,10 +186,13 @@ __all__ = [
     "Snoozed",
     "StopTimeoutError",
     "Subscription",
+    "SyncClient",
     "SystemClock",
+    "UniqueConflictError",
     "UniqueOpts",
     "UniqueOptsError",
     "UnknownJobKindError",
+    "UnsupportedDriverError",
     "WorkNext",
     "Worker",
     "WorkerMiddleware",

@@ -20,6 +20,7 @@ from riverengine.client.queues import QueueApi
 from riverengine.config import Config, QueueConfig
 from riverengine.insert.plan import validate_queue_name
 from riverengine.queries.statement import Record
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.client_id import new_client_id
 from riverengine.run.client_lock import ClientLock, DeadClientRescuer
 from riverengine.run.clock import Clock, SystemClock
@@ -65,6 +66,8 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
             await client.stop()
     """
 
+    database: BoundedPool
+
     def __init__(
         self,
         pool: asyncpg.Pool,
@@ -85,11 +88,12 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         """
         clock = clock or SystemClock()
         super().__init__(
-            pool,
+            BoundedPool(pool, logger=logger),
             config or Config(),
             clock=clock,
             logger=logger or logging.getLogger("riverengine"),
         )
+        self.pool = pool
         if self.config.leader_election_disabled and periodic_jobs:
             raise ConfigError(
                 "periodic_jobs", "must be empty when leader_election_disabled is true"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import asyncpg
-
 from riverengine.client.core import ClientCore
+from riverengine.drivers import AsyncTransaction
 from riverengine.queries import job_admin
 from riverengine.types.job import JobRow, JobState, Json
 from riverengine.work.go_json import encode_json
@@ -39,13 +38,11 @@ class JobListParams:
 class JobApi(ClientCore):
     """The part of the client that administers jobs."""
 
-    async def job_get(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
+    async def job_get(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """The job; raises ``JobNotFoundError``."""
-        return await job_admin.job_get(
-            tx or self.database, schema=self.config.schema, job_id=job_id
-        )
+        return await job_admin.job_get(self.executor(tx), schema=self.config.schema, job_id=job_id)
 
-    async def job_cancel(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
+    async def job_cancel(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """Cancel a job, and return it as it is then; raises ``JobNotFoundError``.
 
         A running job is still ``running`` in the result: its client cancels the work, and the
@@ -59,37 +56,38 @@ class JobApi(ClientCore):
                 attempted_at=self.clock.now(),
             )
 
-    async def job_retry(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
+    async def job_retry(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """Run a job again at once, whatever ended it; raises ``JobNotFoundError``.
 
-        A running job stays as it is.  A job without attempts left gets one more.
+        A running job stays as it is.  A job without attempts left gets one more.  Raises
+        ``UniqueConflictError`` when another job took its unique key meanwhile.
         """
         async with self.transaction(tx) as connection:
             return await job_admin.job_retry(connection, schema=self.config.schema, job_id=job_id)
 
-    async def job_delete(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
+    async def job_delete(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """Delete a job and return it; raises ``JobNotFoundError`` or ``JobRunningError``."""
         async with self.transaction(tx) as connection:
             return await job_admin.job_delete(connection, schema=self.config.schema, job_id=job_id)
 
     async def job_update_output(
-        self, job_id: int, output: Json, *, tx: asyncpg.Connection | None = None
+        self, job_id: int, output: Json, *, tx: AsyncTransaction | None = None
     ) -> JobRow:
         """Store a job's output, in any state; raises ``JobNotFoundError``."""
         return await job_admin.job_update_metadata(
-            tx or self.database,
+            self.executor(tx),
             schema=self.config.schema,
             job_id=job_id,
             metadata_json=encode_json({"output": output}, "output"),
         )
 
     async def job_list(
-        self, params: JobListParams | None = None, *, tx: asyncpg.Connection | None = None
+        self, params: JobListParams | None = None, *, tx: AsyncTransaction | None = None
     ) -> list[JobRow]:
         """Jobs by id; all, up to the limit, without ``params``."""
         given = params or JobListParams()
         return await job_admin.job_list(
-            tx or self.database,
+            self.executor(tx),
             schema=self.config.schema,
             ids=given.ids,
             kinds=given.kinds,

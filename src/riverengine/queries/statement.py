@@ -7,10 +7,10 @@ table, type or function becomes the quoted schema, so that a file still pastes i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _MARKER = "/* SCHEMA */"
@@ -34,6 +34,15 @@ class Executor(Protocol):
     async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
+
+
+@runtime_checkable
+class CopyExecutor(Protocol):
+    """An executor that can also send rows to a ``COPY ... FROM STDIN`` statement."""
+
+    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Send the rows; values as PostgreSQL reads them as text."""
+        ...
 
 
 def quote_schema(schema: str | None) -> str:
