@@ -1,30 +1,47 @@
 """River for Python: background jobs on PostgreSQL, sharing a database with Go River v0.51.1."""
 
-from riverengine.client import Client, InsertClient, InsertManyParams, InsertResult, JobListParams
+from riverengine.client import Client, InsertManyParams, InsertResult
 from riverengine.client.resumable import resumable_set_step_cursor_tx, resumable_set_step_tx
 from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
 from riverengine.insert.plan import InsertPlan
+from riverengine.queries.job_count import JobCountByQueueAndState
+from riverengine.queries.job_filter import JobFilter
+from riverengine.queries.job_list import (
+    JobListOrderBy,
+    JobListParams,
+    JobListResult,
+    SortOrder,
+)
+from riverengine.queries.job_list_cursor import JobListCursor
+from riverengine.queries.job_many import (
+    JobCancelManyParams,
+    JobCancelManyResult,
+    JobDeleteManyParams,
+    JobDeleteManyResult,
+    JobRetryManyParams,
+    JobRetryManyResult,
+)
 from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.events import Subscription
 from riverengine.run.maintenance.cron import parse_cron
 from riverengine.run.maintenance.periodic_job import PeriodicInterval, PeriodicJob
 from riverengine.schema.migrator import Migrator, check_schema
-from riverengine.sync_client import SyncClient
 from riverengine.types.errors import (
     AmbiguousCommitError,
     ArgsDecodeError,
     ArgsEncodeError,
     ConfigError,
+    CursorError,
     DatabaseUnavailableError,
-    DuplicateInBatchError,
     InsertError,
+    InvalidParamsError,
     JobNotFoundError,
     JobNotRunningError,
     JobRunningError,
     MigrationError,
+    NamedArgError,
     NotFoundError,
-    OpenTransactionError,
     QueueAlreadyAddedError,
     QueueNotFoundError,
     ResumableCheckpointError,
@@ -36,10 +53,9 @@ from riverengine.types.errors import (
     RiverError,
     SchemaVersionError,
     StopTimeoutError,
-    UniqueConflictError,
+    UnfilteredError,
     UniqueOptsError,
     UnknownJobKindError,
-    UnsupportedDriverError,
 )
 from riverengine.types.event import Event, EventKind, JobStats
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
@@ -113,9 +129,9 @@ __all__ = [
     "Completed",
     "Config",
     "ConfigError",
+    "CursorError",
     "DatabaseUnavailableError",
     "DefaultRetryPolicy",
-    "DuplicateInBatchError",
     "DurablePeriodicJob",
     "ErrorHandler",
     "ErrorHandlerResult",
@@ -134,7 +150,6 @@ __all__ = [
     "HookWorkBeginFunc",
     "HookWorkEnd",
     "HookWorkEndFunc",
-    "InsertClient",
     "InsertError",
     "InsertManyParams",
     "InsertNext",
@@ -142,17 +157,29 @@ __all__ = [
     "InsertPlan",
     "InsertResult",
     "InsertResults",
+    "InvalidParamsError",
     "Job",
     "JobArgs",
     "JobCancel",
+    "JobCancelManyParams",
+    "JobCancelManyResult",
+    "JobCountByQueueAndState",
+    "JobDeleteManyParams",
+    "JobDeleteManyResult",
+    "JobFilter",
     "JobGetAvailableCountMetric",
     "JobGetAvailableDurationMetric",
     "JobId",
     "JobInsertMiddleware",
     "JobInsertMiddlewareFunc",
+    "JobListCursor",
+    "JobListOrderBy",
     "JobListParams",
+    "JobListResult",
     "JobNotFoundError",
     "JobNotRunningError",
+    "JobRetryManyParams",
+    "JobRetryManyResult",
     "JobRow",
     "JobRunningError",
     "JobSnooze",
@@ -164,8 +191,8 @@ __all__ = [
     "Middleware",
     "MigrationError",
     "Migrator",
+    "NamedArgError",
     "NotFoundError",
-    "OpenTransactionError",
     "Outcome",
     "PeriodicInterval",
     "PeriodicJob",
@@ -184,15 +211,14 @@ __all__ = [
     "RiverError",
     "SchemaVersionError",
     "Snoozed",
+    "SortOrder",
     "StopTimeoutError",
     "Subscription",
-    "SyncClient",
     "SystemClock",
-    "UniqueConflictError",
+    "UnfilteredError",
     "UniqueOpts",
     "UniqueOptsError",
     "UnknownJobKindError",
-    "UnsupportedDriverError",
     "WorkNext",
     "Worker",
     "WorkerMiddleware",

@@ -74,7 +74,7 @@ async def test_a_lost_answer_of_the_laboratory_holds_the_order_back(
             if step.status == "waiting":
                 break
             await asyncio.sleep(0.05)
-    (job,) = await orchestrator.client.job_list(WORKFLOW_JOBS)
+    (job,) = (await orchestrator.client.job_list(WORKFLOW_JOBS)).jobs
     assert job.state == "scheduled"
     assert (job.scheduled_at - job.created_at) > timedelta(minutes=14)
     assert simulators.count("quest", "orders") == 1
@@ -215,7 +215,7 @@ async def test_a_cancelled_workflow_stops_its_running_job(
             await asyncio.sleep(0.02)
         await orchestrator.cancel_workflow(workflow_id, "ordered by mistake")
         while True:
-            (job,) = await orchestrator.client.job_list(WORKFLOW_JOBS)
+            (job,) = (await orchestrator.client.job_list(WORKFLOW_JOBS)).jobs
             if job.state == "cancelled":
                 break
             await asyncio.sleep(0.02)

@@ -74,7 +74,7 @@ async def test_logs_tell_each_step_and_no_private_data(
         *("supervisor@example.com", secret, environment["STRIPE_API_KEY"], "pm_card_visa"),
     ):
         assert private not in text
-    jobs = await orchestrator.client.job_list()
+    jobs = (await orchestrator.client.job_list()).jobs
     assert not any(DONOR["last_name"] in job.encoded_args for job in jobs)
 
 
@@ -146,7 +146,7 @@ async def test_a_job_longer_than_the_grace_is_given_back(
         worker.terminate()
         assert await worker.ended() == 0
         assert time.monotonic() - began < 10
-    (job,) = await orchestrator.client.job_list(JobListParams(kinds=["user_signup"]))
+    (job,) = (await orchestrator.client.job_list(JobListParams(kinds=["user_signup"]))).jobs
     assert (job.state, job.attempt, job.errors) == ("available", 0, ())
     async with WorkerProcess(environment):
         execution = await orchestrator.wait(workflow_id, timeout=SOON)

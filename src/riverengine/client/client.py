@@ -15,12 +15,13 @@ import asyncpg
 
 from riverengine.client.finish import FinishApi
 from riverengine.client.insert import InsertApi
+from riverengine.client.job_lists import JobListApi
+from riverengine.client.job_many import JobManyApi
 from riverengine.client.jobs import JobApi
 from riverengine.client.queues import QueueApi
 from riverengine.config import Config, QueueConfig
 from riverengine.insert.plan import validate_queue_name
 from riverengine.queries.statement import Record
-from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.client_id import new_client_id
 from riverengine.run.client_lock import ClientLock, DeadClientRescuer
 from riverengine.run.clock import Clock, SystemClock
@@ -50,7 +51,7 @@ from riverengine.work.registry import Workers
 _CONNECT_TIMEOUT = 10.0
 
 
-class Client(InsertApi, FinishApi, JobApi, QueueApi):
+class Client(InsertApi, FinishApi, JobApi, JobListApi, JobManyApi, QueueApi):
     """Inserts and administers jobs; with queues and workers, and once started, works them.
 
     Example::
@@ -65,8 +66,6 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
             ...
             await client.stop()
     """
-
-    database: BoundedPool
 
     def __init__(
         self,
@@ -88,12 +87,11 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         """
         clock = clock or SystemClock()
         super().__init__(
-            BoundedPool(pool, logger=logger),
+            pool,
             config or Config(),
             clock=clock,
             logger=logger or logging.getLogger("riverengine"),
         )
-        self.pool = pool
         if self.config.leader_election_disabled and periodic_jobs:
             raise ConfigError(
                 "periodic_jobs", "must be empty when leader_election_disabled is true"
@@ -228,7 +226,14 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
     async def _start_services(self) -> None:
         config, logger = self.config, self.logger
         assert self.workers is not None
-        self._work = self._work_settings(self.workers)
+        self._work = WorkSettings(
+            config=config,
+            work=WorkChains(self.extensions, self.workers),
+            client=self,
+            clock=self.clock,
+            logger=logger,
+            threads=self._thread_pool,
+        )
         if not config.poll_only:
             lock = ClientLock(
                 schema=config.schema,
@@ -321,16 +326,6 @@ class Client(InsertApi, FinishApi, JobApi, QueueApi):
         await producer.register()
         self._producers[name] = producer
         await producer.start()
-
-    def _work_settings(self, workers: Workers) -> WorkSettings:
-        return WorkSettings(
-            config=self.config,
-            work=WorkChains(self.extensions, workers),
-            client=self,
-            clock=self.clock,
-            logger=self.logger,
-            threads=self._thread_pool,
-        )
 
     def _executor_for(self, record: Record, on_stuck: Callable[[Executor], None]) -> Executor:
         assert self._work is not None

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from riverengine.client.core import ClientCore
-from riverengine.drivers import AsyncTransaction
 from riverengine.queries.job_finish import RowClaim, job_finish_many
 from riverengine.types.errors import JobNotRunningError
 from riverengine.types.job import JobRow, JobState, Json
-from riverengine.work.context import metadata_of_work
+from riverengine.work.context import recorded_metadata
 from riverengine.work.outcome import Failed, Outcome, finish_of
 from riverengine.work.registry import Workers
 from riverengine.work.worker import Job
@@ -28,7 +29,7 @@ class FinishApi(ClientCore):
 
     async def job_finish_tx(
         self,
-        tx: AsyncTransaction,
+        tx: asyncpg.Connection,
         job: Job[Any],
         outcome: Outcome,
         *,
@@ -53,10 +54,10 @@ class FinishApi(ClientCore):
             now=self.clock.now(),
             started_at=row.attempted_at,
             retry_at=retry_at,
-            metadata={**_recorded(), **(metadata or {})},
+            metadata={**recorded_metadata(), **(metadata or {})},
         )
         found = await job_finish_many(
-            self.executor(tx),
+            tx,
             schema=self.config.schema,
             client_id=row.attempted_by[-1],
             claims=[RowClaim(row.id, row.attempt, row.attempted_at)],
@@ -71,11 +72,3 @@ class FinishApi(ClientCore):
         registered = self.workers.get(job.row.kind) if self.workers is not None else None
         given = registered.worker.next_retry(job) if registered is not None else None
         return given or self.config.retry_policy.next_retry(job.row, self.clock.now())
-
-
-def _recorded() -> Mapping[str, Json]:
-    """What the current attempt recorded; nothing when called from outside of a job."""
-    try:
-        return metadata_of_work()
-    except RuntimeError:
-        return {}

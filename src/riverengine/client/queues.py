@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+
+import asyncpg
 
 from riverengine.client.core import ClientCore
-from riverengine.drivers import AsyncTransaction
 from riverengine.queries import queue as queries
+from riverengine.queries.notification import MAX_PAYLOAD_BYTES, metadata_changed_payload
+from riverengine.types.errors import InvalidParamsError
 from riverengine.types.job import Json
 from riverengine.types.queue import Queue
 from riverengine.work.go_json import encode_json
@@ -15,19 +19,40 @@ from riverengine.work.go_json import encode_json
 class QueueApi(ClientCore):
     """The part of the client that administers queues; rows appear when a client works a queue."""
 
-    async def queue_get(self, name: str, *, tx: AsyncTransaction | None = None) -> Queue:
+    async def queue_get(self, name: str, *, tx: asyncpg.Connection | None = None) -> Queue:
         """The queue; raises ``QueueNotFoundError``."""
-        return await queries.queue_get(self.executor(tx), schema=self.config.schema, name=name)
+        return await queries.queue_get(tx or self.database, schema=self.config.schema, name=name)
 
     async def queue_list(
-        self, *, limit: int = 100, tx: AsyncTransaction | None = None
+        self, *, limit: int = 100, tx: asyncpg.Connection | None = None
     ) -> list[Queue]:
         """Queues by name. limit: 1 to 10,000."""
-        if not 1 <= limit <= 10_000:
-            raise ValueError("limit must be between 1 and 10,000")
-        return await queries.queue_list(self.executor(tx), schema=self.config.schema, limit=limit)
+        return await queries.queue_list(tx or self.database, schema=self.config.schema, limit=limit)
 
-    async def queue_pause(self, name: str, *, tx: AsyncTransaction | None = None) -> None:
+    async def queue_name_list(
+        self,
+        *,
+        after: str = "",
+        match: str = "",
+        exclude: Sequence[str] = (),
+        limit: int = 100,
+        tx: asyncpg.Connection | None = None,
+    ) -> list[str]:
+        """Names of the queues in the database, by name.
+
+        after: those behind this name.  match: those containing this text, in any case; ``%`` and
+        ``_`` are wildcards.  exclude: not these.  limit: 1 to 10,000.
+        """
+        return await queries.queue_name_list(
+            tx or self.database,
+            schema=self.config.schema,
+            after=after,
+            match=match,
+            exclude=exclude,
+            limit=limit,
+        )
+
+    async def queue_pause(self, name: str, *, tx: asyncpg.Connection | None = None) -> None:
         """Let every client stop fetching from the queue, or from all with ``*``.
 
         Running jobs go on.  Raises ``QueueNotFoundError``.
@@ -35,7 +60,7 @@ class QueueApi(ClientCore):
         async with self.transaction(tx) as connection:
             await queries.queue_pause(connection, schema=self.config.schema, name=name)
 
-    async def queue_resume(self, name: str, *, tx: AsyncTransaction | None = None) -> None:
+    async def queue_resume(self, name: str, *, tx: asyncpg.Connection | None = None) -> None:
         """Let every client fetch again from the queue, or from all with ``*``.
 
         Raises ``QueueNotFoundError``.
@@ -47,14 +72,35 @@ class QueueApi(ClientCore):
         self,
         name: str,
         *,
-        metadata: Mapping[str, Json] | None = None,
-        tx: AsyncTransaction | None = None,
+        metadata: Mapping[str, Json] | str | None = None,
+        tx: asyncpg.Connection | None = None,
     ) -> Queue:
-        """Replace the queue's metadata, unless None; raises ``QueueNotFoundError``."""
+        """Replace the queue's metadata as a whole, unless None, and tell its producers.
+
+        metadata: an object, or its JSON text, which is announced in the order it has.  Raises
+        ``QueueNotFoundError``, ``ArgsEncodeError`` for values JSON cannot hold, and
+        ``InvalidParamsError`` for text that is no JSON object or too long for a notification.
+        """
+        text = encode_json(metadata, "metadata") if isinstance(metadata, Mapping) else metadata
+        if text is not None:
+            _check_metadata(name, text)
         async with self.transaction(tx) as connection:
             return await queries.queue_update(
-                connection,
-                schema=self.config.schema,
-                name=name,
-                metadata_json=None if metadata is None else encode_json(metadata, "metadata"),
+                connection, schema=self.config.schema, name=name, metadata_json=text
             )
+
+
+def _check_metadata(name: str, text: str) -> None:
+    try:
+        is_object = isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParamsError("metadata", f"metadata is not JSON: {error}") from error
+    if not is_object:
+        raise InvalidParamsError("metadata", "metadata must be a JSON object")
+    size = len(metadata_changed_payload(name, text).encode())
+    if size > MAX_PAYLOAD_BYTES:
+        raise InvalidParamsError(
+            "metadata",
+            f"metadata makes a notification of {size:,} bytes; PostgreSQL's limit is"
+            f" {MAX_PAYLOAD_BYTES:,}",
+        )

@@ -1,4 +1,4 @@
-"""Statements on single jobs, and lists of them.
+"""Statements on single jobs.
 
 Source: riverpgxv5 river_job.sql at v0.51.1 (protocol 10.1). Operations of two statements expect a
 transaction: the second reads, under its lock, the row the first left as it was.
@@ -6,15 +6,13 @@ transaction: the second reads, under its lock, the row the first left as it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
-from riverengine.queries.conflicts import conflict_of
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.notification import TOPIC_CONTROL
 from riverengine.queries.statement import Executor, Record, Statement, statement
 from riverengine.types.errors import JobNotFoundError, JobRunningError
-from riverengine.types.job import JobRow, JobState
+from riverengine.types.job import JobRow
 from riverengine.work.go_json import encode_json
 
 _FILE = "job_admin.sql"
@@ -24,7 +22,6 @@ _CANCEL = statement(_FILE, "job_cancel")
 _RETRY = statement(_FILE, "job_retry")
 _DELETE = statement(_FILE, "job_delete")
 _UPDATE_METADATA = statement(_FILE, "job_update_metadata")
-_LIST = statement(_FILE, "job_list")
 
 
 async def job_get(db: Executor, *, schema: str | None, job_id: int) -> JobRow:
@@ -49,16 +46,11 @@ async def job_retry(db: Executor, *, schema: str | None, job_id: int) -> JobRow:
     """Make a job available at once, whatever ended it; raises ``JobNotFoundError``.
 
     A running job, or one that is due already, stays as it is.  A unique key held by another job
-    meanwhile raises ``UniqueConflictError``.
+    meanwhile raises ``asyncpg.UniqueViolationError``.
     """
-    try:
-        record = await db.fetchrow(_RETRY.sql(schema), job_id)
-    except Exception as error:
-        conflict = conflict_of(error)
-        if conflict is not None:
-            raise conflict from error
-        raise
-    return await _changed_or_locked(db, schema, job_id, record)
+    return await _changed_or_locked(
+        db, schema, job_id, await db.fetchrow(_RETRY.sql(schema), job_id)
+    )
 
 
 async def job_delete(db: Executor, *, schema: str | None, job_id: int) -> JobRow:
@@ -78,36 +70,6 @@ async def job_update_metadata(
     if record is None:
         raise JobNotFoundError(job_id)
     return job_row_from_record(record)
-
-
-async def job_list(
-    db: Executor,
-    *,
-    schema: str | None,
-    ids: Sequence[int] | None,
-    kinds: Sequence[str] | None,
-    queues: Sequence[str] | None,
-    states: Sequence[JobState] | None,
-    priorities: Sequence[int] | None,
-    metadata_json: str | None,
-    after_id: int | None,
-    descending: bool,
-    limit: int,
-) -> list[JobRow]:
-    """Jobs that fit all filters, by id; None leaves a filter out.
-
-    metadata_json: an object the job's metadata contains.  after_id: start behind this id.
-    """
-    records = await db.fetch(
-        _LIST.sql(schema),
-        None if ids is None else list(ids),
-        None if kinds is None else list(kinds),
-        None if queues is None else list(queues),
-        None if states is None else [state.value for state in states],
-        None if priorities is None else list(priorities),
-        *(metadata_json, after_id, descending, limit),
-    )
-    return [job_row_from_record(record) for record in records]
 
 
 async def _changed_or_locked(

@@ -9,13 +9,16 @@ import json
 from collections.abc import Sequence
 
 from riverengine.queries.statement import Executor, statement
-from riverengine.work.go_json import encode_json
+from riverengine.work.go_json import compact_json, encode_json
 
 TOPIC_INSERT = "river_insert"
 """Jobs became available: a queue's producers fetch."""
 
 TOPIC_CONTROL = "river_control"
 """A job was cancelled, a queue paused, resumed or changed."""
+
+MAX_PAYLOAD_BYTES = 7_999
+"""Longest message PostgreSQL sends."""
 
 _FILE = "notification.sql"
 _NOTIFY_MANY = statement(_FILE, "notify_many")
@@ -53,6 +56,5 @@ def resume_payload(queue: str) -> str:
 
 def metadata_changed_payload(queue: str, metadata_json: str) -> str:
     """Tells that a queue's metadata was replaced; ``metadata_json`` is the caller's own text."""
-    return (
-        f'{{"action":"metadata_changed","metadata":{metadata_json},"queue":{encode_json(queue)}}}'
-    )
+    metadata = compact_json(metadata_json)
+    return f'{{"action":"metadata_changed","metadata":{metadata},"queue":{encode_json(queue)}}}'

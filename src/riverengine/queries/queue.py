@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from riverengine.queries.job_filter import check_limit
 from riverengine.queries.notification import (
     TOPIC_CONTROL,
     metadata_changed_payload,
@@ -17,6 +20,7 @@ _FILE = "queue.sql"
 _UPSERT = statement(_FILE, "queue_upsert")
 _GET = statement(_FILE, "queue_get")
 _LIST = statement(_FILE, "queue_list")
+_NAME_LIST = statement(_FILE, "queue_name_list")
 _PAUSE = statement(_FILE, "queue_pause")
 _RESUME = statement(_FILE, "queue_resume")
 _UPDATE = statement(_FILE, "queue_update")
@@ -41,8 +45,18 @@ async def queue_get(db: Executor, *, schema: str | None, name: str) -> Queue:
 
 
 async def queue_list(db: Executor, *, schema: str | None, limit: int) -> list[Queue]:
-    """Queues by name."""
+    """Queues by name. limit: 1 to 10,000."""
+    check_limit(limit)
     return [_queue(record) for record in await db.fetch(_LIST.sql(schema), limit)]
+
+
+async def queue_name_list(
+    db: Executor, *, schema: str | None, after: str, match: str, exclude: Sequence[str], limit: int
+) -> list[str]:
+    """Names of queues: behind ``after``, containing ``match``, not in ``exclude``."""
+    check_limit(limit)
+    records = await db.fetch(_NAME_LIST.sql(schema), after, match, list(exclude), limit)
+    return [record["name"] for record in records]
 
 
 async def queue_pause(db: Executor, *, schema: str | None, name: str) -> None:

@@ -2,17 +2,22 @@
 
 A statement starts at a line ``-- name: job_get_by_id``. The marker ``/* SCHEMA */`` in front of a
 table, type or function becomes the quoted schema, so that a file still pastes into psql.
+
+Lines that several statements of a file share start at ``-- fragment: job_filters`` and stand where
+``/* FRAGMENT job_filters */`` does. A line ending in ``-- if: ids`` is an option: :mod:`job_filter`
+leaves it out where it is not chosen; the text as loaded has them all.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
-_NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_NAME = re.compile(r"^-- (name|fragment): (\w+)\s*$", re.MULTILINE)
+_FRAGMENT = re.compile(r"/\* FRAGMENT (\w+) \*/")
 _MARKER = "/* SCHEMA */"
 
 
@@ -34,15 +39,6 @@ class Executor(Protocol):
     async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
-
-
-@runtime_checkable
-class CopyExecutor(Protocol):
-    """An executor that can also send rows to a ``COPY ... FROM STDIN`` statement."""
-
-    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Send the rows; values as PostgreSQL reads them as text."""
-        ...
 
 
 def quote_schema(schema: str | None) -> str:
@@ -75,14 +71,18 @@ class Statement:
 def load_statements(package: str, file: str) -> dict[str, Statement]:
     """All statements of one file of ``package``, by name."""
     text = resources.files(package).joinpath(file).read_text(encoding="utf-8")
-    names = list(_NAME.finditer(text))
-    ends = [match.start() for match in names[1:]] + [len(text)]
-    found: dict[str, Statement] = {}
-    for match, end in zip(names, ends, strict=True):
-        name = match.group(1)
-        if name in found:
+    headings = list(_NAME.finditer(text))
+    ends = [match.start() for match in headings[1:]] + [len(text)]
+    bodies: dict[str, tuple[bool, str]] = {}
+    for match, end in zip(headings, ends, strict=True):
+        sort, name = match.groups()
+        if name in bodies:
             raise ValueError(f"{file}: statement {name} is defined twice")
-        found[name] = Statement(name, text[match.end() : end].strip().rstrip(";"))
+        bodies[name] = (sort == "fragment", text[match.end() : end].strip().rstrip(";"))
+    found: dict[str, Statement] = {}
+    for name, (is_fragment, body) in bodies.items():
+        if not is_fragment:
+            found[name] = Statement(name, _FRAGMENT.sub(lambda match: bodies[match[1]][1], body))
     return found
 
 

@@ -9,6 +9,10 @@
     │   └── ArgsEncodeError                 args hold a value JSON or PostgreSQL cannot store
     ├── ArgsDecodeError (ValueError)        stored args do not fit the worker's args type
     ├── JobRowDecodeError                   a claimed row could not be read
+    ├── InvalidParamsError (ValueError)     parameters of a list or of a change were refused
+    │   ├── NamedArgError                   a where() and its named arguments do not fit
+    │   └── UnfilteredError                 a change of many jobs names no filter
+    ├── CursorError (ValueError)            a list's cursor cannot be read or written
     ├── UnknownJobKindError (LookupError)   no worker registered for a kind
     ├── ResumableError                      resumable steps were used against their rules
     │   ├── ResumableUsageError             a call outside of a step, or one step inside another
@@ -16,10 +20,6 @@
     │   ├── ResumableStepNotFoundError      an earlier attempt's step was not reached
     │   ├── ResumableCursorError            a saved cursor needs another kind of step or type
     │   └── ResumableCheckpointError        a checkpoint would overtake a saved cursor
-    ├── UniqueConflictError                 another job holds the unique key
-    ├── DuplicateInBatchError               two jobs of one batch have the same unique key
-    ├── UnsupportedDriverError (TypeError)  no adapter for a connection of this type
-    ├── OpenTransactionError                a transaction of the caller's is in the way
     ├── NotFoundError (LookupError)
     │   ├── JobNotFoundError
     │   └── QueueNotFoundError
@@ -92,6 +92,33 @@ class JobRowDecodeError(RiverError):
         super().__init__(f"job row couldn't be decoded: {type(reason).__name__}")
 
 
+class InvalidParamsError(RiverError, ValueError):
+    """Parameters of a list, or of a change of many jobs, were refused; ``parameter`` names one."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class NamedArgError(InvalidParamsError):
+    """The SQL of a ``where()`` and its named arguments do not fit; ``name`` is the argument's."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__("where", message)
+        self.name = name
+
+
+class UnfilteredError(InvalidParamsError):
+    """A change of many jobs names no filter, which would reach all of them."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("unsafe_all", message)
+
+
+class CursorError(RiverError, ValueError):
+    """A list's cursor cannot be read or written."""
+
+
 class UnknownJobKindError(RiverError, LookupError):
     """No worker is registered for ``kind``."""
 
@@ -147,49 +174,6 @@ class ResumableCheckpointError(ResumableError):
         self.step_name = step_name
 
 
-class UniqueConflictError(RiverError):
-    """Another job holds the unique key; the driver's error is ``__cause__``.
-
-    The transaction is aborted: roll it back.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("another job holds the unique key")
-
-
-class DuplicateInBatchError(RiverError):
-    """Two jobs of one batch have the same unique key; the driver's error is ``__cause__``.
-
-    Nothing was inserted and the transaction is aborted: roll it back, and insert the jobs one by
-    one or without the repetition.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("two jobs of the batch have the same unique key")
-
-
-class UnsupportedDriverError(RiverError, TypeError):
-    """There is no adapter for a connection of this type; ``given`` names it, ``wanted_as`` its use.
-
-    See the page on drivers for those there are, and for how to write one.
-    """
-
-    def __init__(self, given: str, wanted_as: str = "a River client") -> None:
-        super().__init__(f"{given} cannot serve as {wanted_as}: no adapter for it")
-        self.given = given
-        self.wanted_as = wanted_as
-
-
-class OpenTransactionError(RiverError):
-    """A client was to open a transaction of its own on a connection that has one open.
-
-    Pass the connection as ``tx`` to insert in the open transaction, or end that first.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("the connection has a transaction open: pass it as tx, or end it first")
-
-
 class NotFoundError(RiverError, LookupError):
     """The row asked for does not exist."""
 
@@ -206,7 +190,7 @@ class QueueNotFoundError(NotFoundError):
     """No queue has this name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"queue {name!r} not found")
+        super().__init__(f'queue "{name}" not found')
         self.name = name
 
 
@@ -214,7 +198,7 @@ class QueueAlreadyAddedError(RiverError, ValueError):
     """The client already works this queue."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"queue {name!r} already added")
+        super().__init__(f'queue "{name}" already added')
         self.name = name
 
 
@@ -250,15 +234,8 @@ class DatabaseUnavailableError(RiverError):
 class AmbiguousCommitError(RiverError):
     """The connection broke while COMMIT was under way: it may have happened or not.
 
-    Look for the effect before repeating it, or repeat with a unique key. The driver's error is
-    ``__cause__``.
+    Look for the effect before repeating it, or repeat with a unique key.
     """
-
-    def __init__(
-        self,
-        message: str = "the connection broke while COMMIT was under way: the changes may be stored",
-    ) -> None:
-        super().__init__(message)
 
 
 class StopTimeoutError(RiverError, TimeoutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from riverengine.types.job import JobRow, Json
@@ -51,14 +51,9 @@ class WorkContext:
 _current: ContextVar[WorkContext] = ContextVar("riverengine_work")
 
 
-def enter_work(context: WorkContext) -> Token[WorkContext]:
-    """Make ``context`` the current task's; the token takes it back."""
-    return _current.set(context)
-
-
-def leave_work(token: Token[WorkContext]) -> None:
-    """Make current what was before :func:`enter_work`."""
-    _current.reset(token)
+def enter_work(context: WorkContext) -> None:
+    """Make ``context`` the current task's."""
+    _current.set(context)
 
 
 def work_context() -> WorkContext:
@@ -93,8 +88,8 @@ def timed_out() -> bool:
     return work_context().timed_out
 
 
-def record_output(value: Json) -> None:
-    """Store ``value`` with the job when the attempt ends, however it ends.
+def encode_output(value: Json) -> str:
+    """The JSON text of an output.
 
     Raises ``ArgsEncodeError`` for values JSON cannot hold and ``ValueError`` above 32 MiB.
     """
@@ -102,8 +97,16 @@ def record_output(value: Json) -> None:
     size = len(encoded.encode())
     if size > MAX_OUTPUT_BYTES:
         raise ValueError(f"output of {size:,} bytes, but the limit is {MAX_OUTPUT_BYTES:,}")
+    return encoded
+
+
+def record_output(value: Json) -> None:
+    """Store ``value`` with the job when the attempt ends, however it ends.
+
+    Raises ``ArgsEncodeError`` for values JSON cannot hold and ``ValueError`` above 32 MiB.
+    """
     # Kept as a copy: what the caller changes afterwards must not fail the attempt's last write.
-    work_context().metadata["output"] = json.loads(encoded)
+    work_context().metadata["output"] = json.loads(encode_output(value))
 
 
 def metadata_set(key: str, value: Json) -> None:
@@ -114,6 +117,12 @@ def metadata_set(key: str, value: Json) -> None:
     if key.startswith("river:"):
         raise ValueError(f"metadata keys starting with river: are reserved: {key}")
     work_context().metadata[key] = json.loads(encode_json(value, f"metadata.{key}"))
+
+
+def recorded_metadata() -> Mapping[str, Json]:
+    """As :func:`metadata_of_work`; empty outside of a job."""
+    context = _current.get(None)
+    return {} if context is None else context.metadata
 
 
 def metadata_of_work() -> Mapping[str, Json]:

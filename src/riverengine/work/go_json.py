@@ -25,6 +25,8 @@ class RawJson:
 
 
 _ESCAPED = re.compile(r'["\\<>&\u2028\u2029\x00-\x1f]')
+_HTML = re.compile("[<>&\u2028\u2029]")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[ \t\r\n]+')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -109,6 +111,14 @@ def encode_string(value: str, path: str = "$") -> str:
     except UnicodeEncodeError:
         raise ArgsEncodeError("a lone surrogate is not text", path=path) from None
     return '"' + _ESCAPED.sub(_escape, value) + '"'
+
+
+def compact_json(text: str) -> str:
+    """Go's bytes for JSON text given as it is: no spaces, its HTML characters escaped.
+
+    The order of keys, doubled keys and the writing of numbers stay. ``text`` must be valid JSON.
+    """
+    return _TOKEN.sub(lambda match: _HTML.sub(_escape, match[0]).strip(" \t\r\n"), text)
 
 
 def _escape(match: re.Match[str]) -> str:

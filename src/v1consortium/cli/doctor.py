@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from riverengine import DatabaseUnavailableError, JobListParams, JobState
+from riverengine import DatabaseUnavailableError, JobListParams, JobState, SortOrder
 from riverengine.queries.leader import leader_get
 from riverjobs import DEFAULT_QUEUES, monitor
 from riverjobs.queries.queue_depth import queue_depths
@@ -134,12 +134,12 @@ async def _work(session: Session, findings: list[Finding]) -> None:
 
 async def _unknown_kinds(session: Session) -> list[str]:
     """Kinds of unfinished jobs on our queues that nobody works; looks at the newest thousand."""
-    jobs = await session.manager.client.job_list(
+    found = await session.manager.client.job_list(
         JobListParams(
             queues=list(DEFAULT_QUEUES),
             states=[JobState.AVAILABLE, JobState.RETRYABLE, JobState.SCHEDULED],
-            descending=True,
+            direction=SortOrder.DESC,
             limit=1_000,
         )
     )
-    return sorted({job.kind for job in jobs} - set(session.manager.workers.kinds()))
+    return sorted({job.kind for job in found.jobs} - set(session.manager.workers.kinds()))

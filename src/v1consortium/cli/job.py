@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from riverengine import JobListParams, JobState
+from riverengine import JobListParams, JobState, SortOrder
 from v1consortium.cli.output import job_json, print_json, print_table, short_time
 from v1consortium.cli.session import opened, run
 
@@ -29,16 +29,17 @@ def list_command(
 
     async def command() -> None:
         async with opened() as session:
-            jobs = await session.manager.client.job_list(
+            found = await session.manager.client.job_list(
                 JobListParams(
-                    states=state,
-                    kinds=kind,
-                    queues=queue,
+                    states=state or None,
+                    kinds=kind or None,
+                    queues=queue or None,
                     metadata=None if workflow is None else {"workflow_id": workflow},
-                    descending=True,
+                    direction=SortOrder.DESC,
                     limit=limit,
                 )
             )
+        jobs = found.jobs
         if as_json:
             print_json([job_json(job) for job in jobs])
             return

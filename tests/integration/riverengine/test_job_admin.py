@@ -12,16 +12,17 @@ import pytest
 from riverengine import (
     Client,
     InsertOpts,
-    JobListParams,
+    Job,
     JobNotFoundError,
     JobRow,
     JobRunningError,
     JobState,
     QueueNotFoundError,
-    UniqueConflictError,
     UniqueOpts,
+    client_from_context,
+    record_output,
 )
-from tests.integration.riverengine.working import NoteArgs, stored
+from tests.integration.riverengine.working import NoteArgs, NoteWorker, ended, started, stored
 
 FINAL = (JobState.CANCELLED, JobState.COMPLETED, JobState.DISCARDED)
 WAITING = (JobState.AVAILABLE, JobState.PENDING, JobState.RETRYABLE, JobState.SCHEDULED)
@@ -120,7 +121,7 @@ async def test_retrying_a_job_whose_key_is_taken_is_refused(client: Client) -> N
     first = (await client.insert(NoteArgs(), opts)).job
     await client.job_cancel(first.id)
     await client.insert(NoteArgs(), opts)
-    with pytest.raises(UniqueConflictError):
+    with pytest.raises(asyncpg.UniqueViolationError):
         await client.job_retry(first.id)
     assert (await client.job_get(first.id)).state is JobState.CANCELLED
 
@@ -162,34 +163,51 @@ async def test_the_caller_s_rollback_undoes(client: Client, operation: str) -> N
 
 async def test_output_is_stored_in_any_state(client: Client) -> None:
     before = await job_in(client, JobState.COMPLETED)
-    row = await client.job_update_output(before.id, {"answer": [1, None]})
+    row = await client.job_update(before.id, output={"answer": [1, None]})
     assert row.output == {"answer": [1, None]}
     assert row.metadata["mine"] == 1
+    assert (await client.job_update(before.id, output=None)).metadata["output"] is None
     with pytest.raises(JobNotFoundError):
-        await client.job_update_output(4711, 1)
+        await client.job_update(4711, output=1)
 
 
-async def test_listing_filters_and_pages(client: Client) -> None:
-    rows = [await job_in(client, state) for state in JobState]
-    ids = [row.id for row in rows]
+async def test_an_update_without_output_changes_nothing(client: Client) -> None:
+    before = await job_in(client, JobState.SCHEDULED)
+    assert await client.job_update(before.id) == before
+    with pytest.raises(JobNotFoundError):
+        await client.job_update(4711)
 
-    async def listed(**params: object) -> list[int]:
-        return [row.id for row in await client.job_list(JobListParams(**params))]  # type: ignore[arg-type]
 
-    assert [row.id for row in await client.job_list()] == ids
-    assert await listed(descending=True) == ids[::-1]
-    assert await listed(limit=3) == ids[:3]
-    assert await listed(limit=3, after_id=ids[2]) == ids[3:6]
-    assert await listed(limit=3, after_id=ids[2], descending=True) == ids[:2][::-1]
-    finals = [row.id for row in rows if row.state.is_final]
-    assert await listed(states=FINAL) == finals
-    assert await listed(kinds=["other"]) == []
-    assert await listed(kinds=["note"], queues=["default"], priorities=[1]) == ids
-    assert await listed(ids=ids[:2]) == ids[:2]
-    assert await listed(metadata={"mine": 1}) == ids
-    assert await listed(metadata={"mine": 2}) == []
-    with pytest.raises(ValueError, match="limit"):
-        JobListParams(limit=0)
+async def test_an_output_too_big_is_refused(client: Client) -> None:
+    before = await job_in(client, JobState.SCHEDULED)
+    with pytest.raises(ValueError, match="33,554,432"):
+        await client.job_update(before.id, output="x" * (32 * 1024 * 1024))
+    assert await client.job_get(before.id) == before
+
+
+@pytest.mark.parametrize("output", [None, {"part": 2}])
+async def test_a_running_job_stores_its_recorded_output_at_once(
+    pool: asyncpg.Pool, output: object
+) -> None:
+    seen: list[JobRow] = []
+
+    async def run(job: Job[NoteArgs]) -> None:
+        client = client_from_context()
+        assert (await client.job_update(job.row.id)).metadata == {}
+        record_output({"part": 1})
+        if output is None:
+            await client.job_update(job.row.id)
+        else:
+            await client.job_update(job.row.id, output=output)
+        seen.append(await client.job_get(job.row.id))
+
+    async with started(pool, NoteWorker(run)) as client, client.subscribe() as events:
+        await client.insert(NoteArgs())
+        (event,) = await ended(events)
+    assert seen[0].state is JobState.RUNNING
+    assert seen[0].output == (output or {"part": 1})
+    assert event.job is not None
+    assert event.job.output == {"part": 1}
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ async def test_a_client_works_in_a_schema_of_its_own(pool: asyncpg.Pool) -> None
             assert (await client.job_retry(third.id)).state is JobState.AVAILABLE
             assert (await client.job_delete(third.id)).id == third.id
             assert [queue.name for queue in await client.queue_list()] == ["default"]
-            assert len(await client.job_list()) == 2
+            assert len((await client.job_list()).jobs) == 2
         assert await pool.fetchval("SELECT count(*) FROM public.river_job") == 0
         assert await pool.fetchval("SELECT count(*) FROM public.river_queue") == 0
     finally:

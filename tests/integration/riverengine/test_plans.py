@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
+from riverengine import JobListCursor, JobListOrderBy, JobListParams, JobState, SortOrder
+from riverengine.queries.job_list import job_list_query
+from riverengine.queries.job_many import JobManyParams, change_query
 from riverengine.queries.statement import load_statements
 from riverengine.schema.migrator import Migrator
 from tests.conftest import _database_name, _execute, with_database
@@ -39,7 +44,7 @@ async def full(server_url: str) -> AsyncIterator[asyncpg.Connection]:
                 state,
                 'queue' || n % 5,
                 1 + n % 4,
-                CASE WHEN state = 'completed' THEN now() END,
+                CASE WHEN state = 'completed' THEN now() - n * interval '1 second' END,
                 CASE WHEN state IN ('completed', 'running') THEN array['client'] END,
                 1,
                 now(),
@@ -95,7 +100,94 @@ def nodes(plan: dict[str, object]) -> Sequence[dict[str, object]]:
 async def test_no_hot_statement_reads_the_whole_table(
     full: asyncpg.Connection, file: str, name: str, arguments: tuple[object, ...]
 ) -> None:
-    sql = load_statements(PACKAGE, file)[name].sql(None)
+    await assert_indexed(full, load_statements(PACKAGE, file)[name].sql(None), arguments)
+
+
+CURSOR = JobListCursor(50_000, "kind1", "queue1", "time", NOW)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        JobListParams(),
+        JobListParams(after=CURSOR, direction=SortOrder.DESC),
+        JobListParams(ids=[1, 2, 3], order_by=JobListOrderBy.TIME),
+        JobListParams(kinds=["kind1"], after=CURSOR),
+        JobListParams(metadata={"workflow_id": "x"}),
+        JobListParams(states=[JobState.RUNNING], order_by=JobListOrderBy.TIME),
+        JobListParams(
+            states=[JobState.AVAILABLE], queues=["queue1"], order_by=JobListOrderBy.SCHEDULED_AT
+        ),
+        JobListParams(states=[JobState.RETRYABLE, JobState.SCHEDULED]),
+    ],
+)
+async def test_no_list_reads_the_whole_table(
+    full: asyncpg.Connection, params: JobListParams
+) -> None:
+    await assert_indexed(full, *job_list_query(None, params))
+
+
+@pytest.mark.parametrize("direction", SortOrder)
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("condition", ["TRUE", "kind <> 'kind1'"])
+async def test_a_page_of_ended_jobs_reads_hardly_more_than_the_page(
+    full: asyncpg.Connection, direction: SortOrder, is_first: bool, condition: str
+) -> None:
+    """The order of one final state comes from the index, and the scan starts at the cursor."""
+    half = replace(CURSOR, time=NOW - timedelta(seconds=ROWS // 2))
+    params = JobListParams(
+        states=[JobState.COMPLETED],
+        order_by=JobListOrderBy.FINALIZED_AT,
+        direction=direction,
+        after=None if is_first else half,
+    ).where(condition)
+    sql, arguments = job_list_query(None, params)
+    text = await full.fetchval(f"EXPLAIN (FORMAT json, ANALYZE) {sql}", *arguments)
+    found = nodes(json.loads(text)[0]["Plan"])
+    (scan,) = [node for node in found if node.get("Relation Name") == "river_job"]
+    assert scan["Index Name"] == "river_job_state_and_finalized_at_index", scan
+    read = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)  # type: ignore[operator]
+    assert read < 1_000, scan
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("job_kind_list", ("", "", [], 100)),
+        ("job_count_by_state_at_most", (1_000,)),
+        ("job_count_by_queue_and_state", (["queue0", "queue3"], None)),
+        ("job_count_by_queue_and_state", (["queue0", "queue3"], 100)),
+    ],
+)
+async def test_kinds_and_capped_counts_read_few_rows(
+    full: asyncpg.Connection, name: str, arguments: tuple[object, ...]
+) -> None:
+    sql = load_statements(PACKAGE, "job_count.sql")[name].sql(None)
+    text = await full.fetchval(f"EXPLAIN (FORMAT json, ANALYZE) {sql}", *arguments)
+    read = sum(
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))  # type: ignore[operator]
+        for node in nodes(json.loads(text)[0]["Plan"])
+        if node.get("Relation Name") == "river_job"
+    )
+    assert 0 < read < ROWS / 10
+
+
+@pytest.mark.parametrize("name", ["job_delete_many", "job_cancel_many", "job_retry_many"])
+@pytest.mark.parametrize(
+    "filters",
+    [{"ids": [1, 2]}, {"states": [JobState.RETRYABLE]}, {"metadata": {"a": 1}}, {"kinds": ["x"]}],
+)
+async def test_no_change_of_many_reads_the_whole_table(
+    full: asyncpg.Connection, name: str, filters: dict[str, Any]
+) -> None:
+    query = load_statements(PACKAGE, "job_many.sql")[name]
+    more = {12: None, 13: "t", 14: '""'} if name == "job_cancel_many" else {}
+    sql, arguments = change_query(query, None, JobManyParams(**filters), more)
+    await assert_indexed(full, sql, arguments)
+
+
+async def assert_indexed(full: asyncpg.Connection, sql: str, arguments: Sequence[object]) -> None:
+    """Every scan of the jobs uses an index."""
     transaction = full.transaction()
     await transaction.start()
     try:

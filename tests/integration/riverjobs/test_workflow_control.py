@@ -48,7 +48,7 @@ async def test_a_start_writes_execution_steps_and_first_job_at_once(system: Syst
         ("second", "pending", ("first",)),
         ("third", "pending", ("second",)),
     ]
-    (job,) = await system.manager.client.job_list()
+    (job,) = (await system.manager.client.job_list()).jobs
     assert steps[0].job_id == job.id
     assert job.args == {
         "workflow_id": workflow_id,
@@ -118,7 +118,7 @@ async def test_cancelling_before_a_step_ran(system: System) -> None:
     assert execution.status is WorkflowStatus.CANCELLED
     assert execution.error == {"type": "Cancelled", "message": "changed my mind"}
     assert set((await system.step_statuses(workflow_id)).values()) == {"cancelled"}
-    (job,) = await system.manager.client.job_list()
+    (job,) = (await system.manager.client.job_list()).jobs
     assert job.state is JobState.CANCELLED
     with pytest.raises(WorkflowStateError):
         await system.orchestrator.cancel_workflow(workflow_id)
@@ -137,7 +137,7 @@ async def test_cancelling_stops_a_running_step(system: System) -> None:
         "second": "cancelled",
         "third": "cancelled",
     }
-    jobs = await system.manager.client.job_list()
+    jobs = (await system.manager.client.job_list()).jobs
     assert [job.state for job in jobs] == [JobState.COMPLETED, JobState.CANCELLED]
 
 
@@ -204,7 +204,7 @@ async def test_a_job_retried_by_river_s_own_means_revives_the_workflow(system: S
     workflow_id = await system.run()
     await system.settled()
     del system.code["first"]
-    (job,) = await system.manager.client.job_list()
+    (job,) = (await system.manager.client.job_list()).jobs
     await system.manager.client.job_retry(job.id)
     async with asyncio.timeout(10):
         while True:
@@ -249,7 +249,7 @@ async def test_a_second_job_of_a_step_is_refused(system: System) -> None:
     )
     async with asyncio.timeout(10):
         while True:
-            states = [job.state for job in await system.manager.client.job_list()]
+            states = [job.state for job in (await system.manager.client.job_list()).jobs]
             if states == [JobState.RUNNING, JobState.CANCELLED]:
                 break
             await asyncio.sleep(0.01)

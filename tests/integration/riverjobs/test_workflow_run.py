@@ -58,7 +58,7 @@ async def test_a_step_with_two_predecessors_runs_once_after_both(system: System)
 
 async def test_jobs_carry_what_river_ui_reads(system: System) -> None:
     workflow_id = await system.run()
-    jobs = await system.manager.client.job_list()
+    jobs = (await system.manager.client.job_list()).jobs
     assert [job.kind for job in jobs] == ["first", "second", "third"]
     assert jobs[1].metadata == {
         "workflow_id": workflow_id,
@@ -84,7 +84,7 @@ async def test_queue_and_priority_are_chosen(
     workflow_id = await system.orchestrator.start_workflow("row", context, insert_opts=opts)
     await system.start()
     await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
-    jobs = await system.manager.client.job_list()
+    jobs = (await system.manager.client.job_list()).jobs
     assert {(job.queue, job.priority) for job in jobs} == {(queue, priority)}
 
 
@@ -146,7 +146,7 @@ async def test_the_last_attempt_fails_the_workflow(system: System) -> None:
         "third": "pending",
     }
     await system.settled()
-    (job,) = await system.manager.client.job_list()
+    (job,) = (await system.manager.client.job_list()).jobs
     assert job.state is JobState.DISCARDED
     assert len(job.errors) == 3
 
@@ -182,7 +182,7 @@ async def test_a_step_that_cancels_its_job_fails_the_workflow(system: System) ->
     assert execution.error is not None
     assert execution.error["message"] == "no facility"
     await system.settled()
-    assert (await system.manager.client.job_list())[0].state is JobState.CANCELLED
+    assert (await system.manager.client.job_list()).jobs[0].state is JobState.CANCELLED
 
 
 async def test_a_step_that_snoozes_runs_again_without_using_an_attempt(system: System) -> None:

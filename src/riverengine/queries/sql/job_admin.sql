@@ -1,8 +1,7 @@
 -- name: job_get
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
-    unique_key, unique_states
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
 FROM /* SCHEMA */river_job
 WHERE id = $1::bigint;
 
@@ -10,8 +9,7 @@ WHERE id = $1::bigint;
 -- The row as it is, kept from changing until the transaction ends.
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
-    unique_key, unique_states
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
 FROM /* SCHEMA */river_job
 WHERE id = $1::bigint
 FOR UPDATE;
@@ -41,14 +39,13 @@ UPDATE /* SCHEMA */river_job AS job
 SET
     state = CASE WHEN job.state = 'running' THEN job.state ELSE 'cancelled' END,
     finalized_at = CASE WHEN job.state = 'running' THEN job.finalized_at ELSE now() END,
-    metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $4::text::jsonb, TRUE)
+    metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $4::jsonb, TRUE)
 FROM told
 WHERE job.id = told.id
 RETURNING
     job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
-    job.finalized_at, job.scheduled_at, job.priority, job.args::text, job.attempted_by,
-    job.errors::text[], job.kind, job.metadata::text, job.queue, job.tags, job.unique_key,
-    job.unique_states;
+    job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
+    job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states;
 
 -- name: job_retry
 -- Makes a job available at once, with an attempt left. Running ones, and those due, stay.
@@ -74,9 +71,8 @@ FROM locked
 WHERE job.id = locked.id
 RETURNING
     job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
-    job.finalized_at, job.scheduled_at, job.priority, job.args::text, job.attempted_by,
-    job.errors::text[], job.kind, job.metadata::text, job.queue, job.tags, job.unique_key,
-    job.unique_states;
+    job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
+    job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states;
 
 -- name: job_delete
 DELETE FROM /* SCHEMA */river_job
@@ -84,34 +80,12 @@ WHERE id = $1::bigint
     AND state <> 'running'
 RETURNING
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
-    unique_key, unique_states;
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states;
 
 -- name: job_update_metadata
 UPDATE /* SCHEMA */river_job
-SET metadata = metadata || $2::text::jsonb
+SET metadata = metadata || $2::jsonb
 WHERE id = $1::bigint
 RETURNING
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
-    unique_key, unique_states;
-
--- name: job_list
--- Newest last; null filters take everything. The cursor is the id of the last row seen.
-SELECT
-    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
-    unique_key, unique_states
-FROM /* SCHEMA */river_job
-WHERE ($1::bigint[] IS NULL OR id = ANY ($1::bigint[]))
-    AND ($2::text[] IS NULL OR kind = ANY ($2::text[]))
-    AND ($3::text[] IS NULL OR queue = ANY ($3::text[]))
-    AND ($4::text[] IS NULL OR state = ANY ($4::text[]::/* SCHEMA */river_job_state[]))
-    AND ($5::smallint[] IS NULL OR priority = ANY ($5::smallint[]))
-    AND ($6::text::jsonb IS NULL OR metadata @> $6::text::jsonb)
-    AND (
-        $7::bigint IS NULL
-        OR CASE WHEN $8::boolean THEN id < $7::bigint ELSE id > $7::bigint END
-    )
-ORDER BY CASE WHEN $8::boolean THEN -id ELSE id END
-LIMIT $9::integer;
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states;

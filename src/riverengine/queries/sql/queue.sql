@@ -3,18 +3,27 @@
 INSERT INTO /* SCHEMA */river_queue (name, created_at, metadata, paused_at, updated_at)
 VALUES ($1::text, now(), '{}', NULL, now())
 ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at
-RETURNING name, created_at, updated_at, paused_at, metadata::text;
+RETURNING name, created_at, updated_at, paused_at, metadata;
 
 -- name: queue_get
-SELECT name, created_at, updated_at, paused_at, metadata::text
+SELECT name, created_at, updated_at, paused_at, metadata
 FROM /* SCHEMA */river_queue
 WHERE name = $1::text;
 
 -- name: queue_list
-SELECT name, created_at, updated_at, paused_at, metadata::text
+SELECT name, created_at, updated_at, paused_at, metadata
 FROM /* SCHEMA */river_queue
 ORDER BY name
 LIMIT $1::integer;
+
+-- name: queue_name_list
+SELECT name
+FROM /* SCHEMA */river_queue
+WHERE name > $1::text
+    AND ($2::text = '' OR name ILIKE '%' || $2::text || '%')
+    AND name <> ALL ($3::text[])
+ORDER BY name
+LIMIT $4::integer;
 
 -- name: queue_pause
 -- A queue that is paused keeps the time of its pause. The star means every queue.
@@ -35,6 +44,6 @@ RETURNING name;
 
 -- name: queue_update
 UPDATE /* SCHEMA */river_queue
-SET metadata = coalesce($2::text::jsonb, metadata), updated_at = now()
+SET metadata = coalesce($2::jsonb, metadata), updated_at = now()
 WHERE name = $1::text
-RETURNING name, created_at, updated_at, paused_at, metadata::text;
+RETURNING name, created_at, updated_at, paused_at, metadata;

@@ -1,0 +1,204 @@
+-- fragment: job_filters
+-- Lines marked "if" are options. The caller's own conditions follow, each in parentheses.
+    AND id = ANY ($2::bigint[]) -- if: ids
+    AND kind = ANY ($3::text[]) -- if: kinds
+    AND priority = ANY ($4::smallint[]) -- if: priorities
+    AND queue = ANY ($5::text[]) -- if: queues
+    AND state = ANY ($6::text[]::/* SCHEMA */river_job_state[]) -- if: states
+    AND state = $7::text::/* SCHEMA */river_job_state -- if: state
+    AND tags @> $8::varchar[] -- if: tags_all
+    AND tags && $9::varchar[] -- if: tags_any
+    AND metadata @> $10::jsonb -- if: metadata
+    /* WHERE */
+
+-- name: job_list
+-- One state by equality lets an index of (state, time) deliver the order. Row comparisons stand for
+-- "later, or as late and behind the id": they let that index start at the cursor.
+SELECT
+    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+FROM /* SCHEMA */river_job
+WHERE TRUE
+    /* FRAGMENT job_filters */
+    AND finalized_at IS NOT NULL -- if: finalized
+    AND id > $11::bigint -- if: after_id_asc
+    AND id < $11::bigint -- if: after_id_desc
+    AND (attempted_at IS NULL AND id > $11::bigint) -- if: after_null_attempted_at_asc
+    AND (attempted_at IS NOT NULL OR id < $11::bigint) -- if: after_null_attempted_at_desc
+    AND (finalized_at IS NULL AND id > $11::bigint) -- if: after_null_finalized_at_asc
+    AND (finalized_at IS NOT NULL OR id < $11::bigint) -- if: after_null_finalized_at_desc
+    AND ((attempted_at, id) > ($12::timestamptz, $11::bigint) OR attempted_at IS NULL) -- if: after_attempted_at_asc
+    AND (attempted_at, id) < ($12::timestamptz, $11::bigint) -- if: after_attempted_at_desc
+    AND ((finalized_at, id) > ($12::timestamptz, $11::bigint) OR finalized_at IS NULL) -- if: after_nullable_finalized_at_asc
+    AND (finalized_at, id) > ($12::timestamptz, $11::bigint) -- if: after_finalized_at_asc
+    AND (finalized_at, id) < ($12::timestamptz, $11::bigint) -- if: after_finalized_at_desc
+    AND (scheduled_at, id) > ($12::timestamptz, $11::bigint) -- if: after_scheduled_at_asc
+    AND (scheduled_at, id) < ($12::timestamptz, $11::bigint) -- if: after_scheduled_at_desc
+ORDER BY
+    attempted_at ASC NULLS LAST, -- if: attempted_at_asc
+    attempted_at DESC NULLS FIRST, -- if: attempted_at_desc
+    finalized_at ASC NULLS LAST, -- if: finalized_at_asc
+    finalized_at DESC NULLS FIRST, -- if: finalized_at_desc
+    scheduled_at ASC NULLS LAST, -- if: scheduled_at_asc
+    scheduled_at DESC NULLS FIRST, -- if: scheduled_at_desc
+    id DESC, -- if: id_desc
+    id ASC
+LIMIT $1::integer;
+
+-- name: job_count
+-- A null limit counts them all.
+SELECT count(*)
+FROM (
+    SELECT 1
+    FROM /* SCHEMA */river_job
+    WHERE TRUE
+        /* FRAGMENT job_filters */
+    LIMIT $1::bigint
+) AS counted;
+
+-- name: job_delete_many
+-- Rows locked by somebody else are left out, never waited for.
+WITH chosen AS (
+    SELECT id
+    FROM /* SCHEMA */river_job
+    WHERE state <> 'running'
+        /* FRAGMENT job_filters */
+        AND id > $11::bigint -- if: after_id
+    ORDER BY id
+    LIMIT $1::integer
+    FOR UPDATE
+    SKIP LOCKED
+),
+
+deleted AS (
+    DELETE FROM /* SCHEMA */river_job AS job
+    USING chosen
+    WHERE job.id = chosen.id
+    RETURNING
+        job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
+        job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
+        job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states
+)
+
+SELECT
+    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+FROM deleted
+ORDER BY id;
+
+-- name: job_cancel_many
+-- Waiting jobs are cancelled here; running ones by their clients, which are told. A locked row is
+-- waited for: a job whose cancellation was asked for must not slip through.
+WITH chosen AS (
+    SELECT id, queue, state
+    FROM /* SCHEMA */river_job
+    WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
+        AND finalized_at IS NULL
+        /* FRAGMENT job_filters */
+        AND id > $11::bigint -- if: after_id
+    ORDER BY id
+    LIMIT $1::integer
+    FOR UPDATE
+),
+
+told AS (
+    SELECT
+        pg_notify(
+            concat(coalesce($12::text, current_schema()), '.', $13::text),
+            json_build_object('action', 'cancel', 'job_id', id, 'queue', queue)::text
+        )
+    FROM chosen
+    WHERE state = 'running'
+),
+
+cancelled AS (
+    UPDATE /* SCHEMA */river_job AS job
+    SET
+        state = CASE WHEN job.state = 'running' THEN job.state ELSE 'cancelled' END,
+        finalized_at = CASE WHEN job.state = 'running' THEN job.finalized_at ELSE now() END,
+        metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $14::jsonb, TRUE)
+    FROM chosen
+    -- The count makes the messages part of the statement: a query nobody reads does not run.
+    WHERE job.id = chosen.id AND (SELECT count(*) FROM told) >= 0
+    RETURNING
+        job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
+        job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
+        job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states
+)
+
+SELECT
+    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+FROM cancelled
+ORDER BY id;
+
+-- name: job_retry_many
+-- A job whose unique key another one holds, or one before it in this batch will hold, stays as it
+-- is. Those that hold their key themselves keep it.
+WITH chosen AS (
+    SELECT
+        id,
+        unique_key,
+        /* SCHEMA */river_job_state_in_bitmask(unique_states, 'available')
+        AND NOT /* SCHEMA */river_job_state_in_bitmask(unique_states, state) AS takes_key
+    FROM /* SCHEMA */river_job
+    WHERE state <> 'running'
+        AND NOT (state = 'available' AND scheduled_at < now())
+        /* FRAGMENT job_filters */
+        AND id > $11::bigint -- if: after_id
+    ORDER BY id
+    LIMIT $1::integer
+    FOR UPDATE
+),
+
+judged AS (
+    SELECT
+        id,
+        coalesce(takes_key, FALSE)
+        AND unique_key IS NOT NULL
+        AND (
+            row_number() OVER (PARTITION BY unique_key, takes_key ORDER BY id) > 1
+            OR EXISTS (
+                SELECT 1
+                FROM /* SCHEMA */river_job AS holder
+                WHERE holder.unique_key = chosen.unique_key
+                    AND holder.id <> chosen.id
+                    AND holder.unique_states IS NOT NULL
+                    AND /* SCHEMA */river_job_state_in_bitmask(holder.unique_states, holder.state)
+            )
+        ) AS is_conflict
+    FROM chosen
+),
+
+retried AS (
+    UPDATE /* SCHEMA */river_job AS job
+    SET
+        state = 'available',
+        max_attempts = CASE
+            WHEN job.attempt = job.max_attempts THEN job.max_attempts + 1 ELSE job.max_attempts
+        END,
+        finalized_at = NULL,
+        scheduled_at = now(),
+        metadata = job.metadata - 'cancel_attempted_at'
+    FROM judged
+    WHERE job.id = judged.id AND NOT judged.is_conflict
+    RETURNING
+        job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
+        job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
+        job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states
+)
+
+SELECT
+    FALSE AS is_conflict,
+    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
+    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+FROM retried
+UNION ALL
+SELECT
+    TRUE AS is_conflict,
+    job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
+    job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
+    job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states
+FROM /* SCHEMA */river_job AS job
+INNER JOIN judged ON job.id = judged.id AND judged.is_conflict
+ORDER BY id;
