@@ -37,11 +37,13 @@ class QueueConfig:
 class Config:
     """Settings of a client. Source of defaults and limits: river client.go at v0.51.1.
 
-    An empty ``queues`` makes an insert-only client: it works nothing and never leads.  id: None for
-    River's, of host and time. A name that stays over restarts lets a restarted client take back at
-    once the jobs its dead process left running; two living clients cannot share it (not with
-    ``poll_only``, where nothing is taken back).  hooks, middleware: act as what their list says,
-    the first outermost; plugins: as all they can be, outside of both.
+    An empty ``queues`` makes an insert-only client: it works nothing and never leads. id: None
+    for River's, of host and time. A name that stays over restarts lets a restarted client take
+    back at once the jobs its dead process left running; two living clients cannot share it (not
+    with ``poll_only``, where nothing is taken back). rescuer_discards_unknown_kinds: discard
+    stuck jobs of kinds that the leader does not know, as Go River does, instead of retrying
+    them. hooks, middleware: act as what their list says, the first outermost; plugins: as all
+    they can be, outside of both.
     """
 
     id: str | None = None
@@ -51,6 +53,7 @@ class Config:
     job_timeout: timedelta = timedelta(minutes=1)
     job_stuck_threshold: timedelta = timedelta(seconds=10)
     rescue_stuck_jobs_after: timedelta | None = None
+    rescuer_discards_unknown_kinds: bool = False
     fetch_cooldown: timedelta = timedelta(milliseconds=100)
     fetch_poll_interval: timedelta = timedelta(seconds=1)
     fetch_only_known_kinds: bool = False

@@ -72,9 +72,11 @@ def workers() -> Workers:
     return registry
 
 
-def rescuer(pool: asyncpg.Pool, timings: MaintenanceTimings = NOW) -> JobRescuer:
+def rescuer(
+    pool: asyncpg.Pool, timings: MaintenanceTimings = NOW, config: Config | None = None
+) -> JobRescuer:
     return JobRescuer(
-        pool, config=Config(), workers=workers(), clock=SystemClock(), timings=timings
+        pool, config=config or Config(), workers=workers(), clock=SystemClock(), timings=timings
     )
 
 
@@ -253,6 +255,17 @@ async def test_an_unknown_kind_is_retried_not_discarded(pool: asyncpg.Pool) -> N
     stuck = await insert_job(pool, kind="go_kind", state="running", attempted_ago=2 * HOURS)
     await rescuer(pool).run_once()
     assert await states(pool) == {stuck: "retryable"}
+
+
+async def test_unknown_kinds_are_discarded_where_that_is_wanted(pool: asyncpg.Pool) -> None:
+    unknown = await insert_job(pool, kind="go_kind", state="running", attempted_ago=2 * HOURS)
+    known = await insert_job(pool, state="running", attempted_ago=2 * HOURS)
+    await rescuer(pool, config=Config(rescuer_discards_unknown_kinds=True)).run_once()
+    assert await states(pool) == {unknown: "discarded", known: "retryable"}
+    row = await job(pool, unknown)
+    assert row["finalized_at"] is not None
+    (error,) = (json.loads(text) for text in row["errors"])
+    assert (error["attempt"], error["error"]) == (1, ERROR_TEXT)
 
 
 @pytest.mark.parametrize("metadata", [[], "text", 7, None, {"river:rescue_count": "x"}])

@@ -1,8 +1,8 @@
 """Gives jobs back whose worker never reported.
 
 Source: internal/maintenance/job_rescuer.go at v0.51.1. Deviations, all towards keeping jobs: a kind
-unknown here is retried instead of discarded, an odd row never stops the run, and the horizon is the
-database's.
+unknown here is retried unless ``Config.rescuer_discards_unknown_kinds``, an odd row never stops the
+run, and the horizon is the database's.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Retry:
-    """The job counts as failed. at: the next attempt's time, if any attempt is left."""
+    """The job counts as failed. at: the next attempt's time, None to discard it at once."""
 
-    at: datetime
+    at: datetime | None
 
 
 class JobRescuer(IntervalService):
@@ -113,7 +113,7 @@ class JobRescuer(IntervalService):
             retry = self._retry(record, now)
             if retry is None:
                 return None
-            if attempt < max_attempts:
+            if attempt < max_attempts and retry.at is not None:
                 scheduled_at = retry.at
             else:
                 state, finalized_at = JobState.DISCARDED, now
@@ -133,6 +133,11 @@ class JobRescuer(IntervalService):
             self.logger.exception("stuck job %d has an unreadable row", record["id"])
             return _Retry(now + timedelta(minutes=1))
         registered = self._workers.get(row.kind) if self._workers is not None else None
+        if registered is None and self._config.rescuer_discards_unknown_kinds:
+            self.logger.error(
+                "stuck job %d has a kind unknown to this client; it is discarded", row.id
+            )
+            return _Retry(None)
         if registered is None:
             self.logger.warning(
                 "stuck job %d has a kind unknown to this client; it is retried", row.id
