@@ -133,6 +133,11 @@ class Client(InsertApi, FinishApi, JobApi, JobListApi, JobManyApi, QueueApi):
         return sum(producer.running for producer in self._producers.values())
 
     @property
+    def stuck_jobs(self) -> int:
+        """Running jobs that ignore their timeout."""
+        return sum(producer.stuck for producer in self._producers.values())
+
+    @property
     def producers(self) -> Mapping[str, Producer]:
         """The queues worked, by name."""
         return self._producers
@@ -275,7 +280,9 @@ class Client(InsertApi, FinishApi, JobApi, JobListApi, JobManyApi, QueueApi):
         for producer in self._producers.values():
             await producer.started.wait()
         if self._notifier is not None:
-            await self._notifier.started.wait()
+            await self._notifier.wait_until_listening()
+            for producer in self._producers.values():
+                producer.request_fetch()
 
     async def _start_leadership(self) -> None:
         self._elector = Elector(

@@ -13,13 +13,14 @@ from riverengine.types.job import JobState, Json
 class UniqueOpts:
     """What makes a job unique; all unset means it is not.
 
-    by_args: True for all args, or the dotted JSON names that count.  by_period: one job per period,
-    at least 1 s.  by_queue: one per queue.  by_state: states in which an existing job blocks, must
-    contain available, pending, running and scheduled; None for River's default.  exclude_kind:
-    compare across kinds; needs one of the other dimensions.
+    by_args: True for all args, or the JSON names that count: dotted, as "customer.id", or a
+    sequence of names where a name holds a dot itself, as ("customer.id",).  by_period: one job per
+    period, at least 1 s.  by_queue: one per queue.  by_state: states in which an existing job
+    blocks, must contain available, pending, running and scheduled; None for River's default.
+    exclude_kind: compare across kinds; needs one of the other dimensions.
     """
 
-    by_args: bool | Sequence[str] = False
+    by_args: bool | Sequence[str | Sequence[str]] = False
     by_period: timedelta | None = None
     by_queue: bool = False
     by_state: Sequence[JobState] | None = None

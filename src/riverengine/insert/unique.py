@@ -10,11 +10,11 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from json.decoder import scanstring  # type: ignore[attr-defined]
 
 from riverengine.insert.options import UniqueOpts
 from riverengine.types.errors import UniqueOptsError
 from riverengine.types.job import JobState
+from riverengine.work.json_members import object_members
 
 STATE_BITS = {
     JobState.AVAILABLE: 1,
@@ -91,10 +91,11 @@ def key_string(
     return text
 
 
-def canonical_args(encoded: str, selected: Sequence[str] | None = None) -> str:
-    """The args as they enter the key. selected: dotted names that count, None for all.
+def canonical_args(encoded: str, selected: Sequence[str | Sequence[str]] | None = None) -> str:
+    """The args as they enter the key. selected: names that count, None for all.
 
-    With names given, and none of them present, the result is empty rather than ``{}``.
+    A selected name is dotted, or a sequence of names where these hold dots themselves.  With names
+    given, and none of them present, the result is empty rather than ``{}``.
     """
     if encoded in ("", "[]"):
         members: dict[str, str] = {}
@@ -104,10 +105,12 @@ def canonical_args(encoded: str, selected: Sequence[str] | None = None) -> str:
         ordered = sorted(members, key=lambda name: name.encode())
         return "{" + ",".join(f"{_key(name)}:{members[name]}" for name in ordered) + "}"
     tree: dict[str, object] = {}
-    for dotted in sorted(selected, key=lambda name: name.encode()):
-        path = dotted.split(".")
+    paths = [name.split(".") if isinstance(name, str) else list(name) for name in selected]
+    for path in sorted(paths, key=_order):
         if any(part.isdecimal() for part in path):
-            raise UniqueOptsError(f"unique args cannot select the all-digit name {dotted!r}")
+            raise UniqueOptsError(
+                f"unique args cannot select the all-digit name {'.'.join(path)!r}"
+            )
         raw = _select(encoded, path) if members else None
         if raw is not None:
             branch = tree
@@ -115,6 +118,12 @@ def canonical_args(encoded: str, selected: Sequence[str] | None = None) -> str:
                 branch = branch.setdefault(part, {})  # type: ignore[assignment]
             branch[path[-1]] = raw
     return _render(tree) if tree else ""
+
+
+def _order(path: Sequence[str]) -> tuple[bytes, bytes]:
+    """By the joined names; those that join to the same text, by their escaped form."""
+    escaped = ".".join(part.replace(".", "\\.") for part in path)
+    return ".".join(path).encode(), escaped.encode()
 
 
 def _select(encoded: str, path: Sequence[str]) -> str | None:
@@ -136,32 +145,13 @@ def _render(tree: dict[str, object]) -> str:
 
 def _members(encoded: str) -> dict[str, str]:
     """Top-level members with the raw text of their values; a repeated key keeps its first."""
-    decoder = json.JSONDecoder()
     members: dict[str, str] = {}
     try:
-        at = _skip(encoded, 0)
-        if encoded[at] != "{":
-            raise UniqueOptsError("unique args must encode a JSON object")
-        at = _skip(encoded, at + 1)
-        while encoded[at] != "}":
-            name, at = scanstring(encoded, at + 1, False)
-            start = _skip(encoded, _skip(encoded, at) + 1)
-            _, end = decoder.raw_decode(encoded, start)
-            members.setdefault(name, encoded[start:end])
-            at = _skip(encoded, end)
-            if encoded[at] == ",":
-                at = _skip(encoded, at + 1)
-    except (ValueError, IndexError, RecursionError) as error:
-        if isinstance(error, UniqueOptsError):
-            raise
+        for name, value in object_members(encoded):
+            members.setdefault(name, value)
+    except ValueError:
         raise UniqueOptsError("unique args must encode a JSON object") from None
     return members
-
-
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n":
-        at += 1
-    return at
 
 
 def _key(name: str) -> str:

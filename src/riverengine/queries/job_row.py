@@ -7,12 +7,16 @@ it can be and never fails its row, since the row is already claimed when it is r
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 
 from riverengine.queries.statement import Record
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
 
 _ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})", re.ASCII
+)
 _STATES_BY_BIT = (
     *(JobState.SCHEDULED, JobState.RUNNING, JobState.RETRYABLE, JobState.PENDING),
     *(JobState.DISCARDED, JobState.COMPLETED, JobState.CANCELLED, JobState.AVAILABLE),
@@ -83,10 +87,15 @@ def attempt_error(text: str) -> AttemptError:
         return AttemptError(_ZERO_TIME, 0, value if isinstance(value, str) else text)
     return AttemptError(
         at=_time(value.get("at")),
+        at_text=_plain_text(value.get("at")),
         attempt=_attempt(value.get("attempt")),
         error=_text(value.get("error")),
         trace=_text(value.get("trace")),
     )
+
+
+def _plain_text(value: Json) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _aware(value: datetime) -> datetime:
@@ -95,11 +104,10 @@ def _aware(value: datetime) -> datetime:
 
 
 def _time(value: Json) -> datetime:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         return _ZERO_TIME
     try:
-        parsed = datetime.fromisoformat(value)
-        return parsed.astimezone(UTC) if parsed.tzinfo else _ZERO_TIME
+        return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
         return _ZERO_TIME
 

@@ -75,6 +75,7 @@ class Notifier(Service):
         self._changed = asyncio.Event()
         self._gone = False
         self._heard = False
+        self._listening = asyncio.Event()
         self.signal_listening: TestSignal[None] = TestSignal()
         self.signal_lost: TestSignal[None] = TestSignal()
 
@@ -87,6 +88,7 @@ class Notifier(Service):
         """Call ``callback`` with every payload of ``topic``; it must neither block nor raise."""
         subscription = TopicSubscription(self, topic, callback)
         self._subscriptions.append(subscription)
+        self._listening.clear()
         self._changed.set()
         return subscription
 
@@ -101,6 +103,14 @@ class Notifier(Service):
         async with asyncio.timeout(_TIMEOUT):
             self._connection = await self._open()
 
+    async def wait_until_listening(self) -> None:
+        """Return when every subscribed topic is listened to, or after 10 s without a connection."""
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await self._listening.wait()
+        except TimeoutError:
+            self.logger.warning("notifications are not heard yet; producers poll meanwhile")
+
     async def run(self) -> None:
         """Listen until cancelled; reconnect for ever."""
         attempt = 0
@@ -112,6 +122,7 @@ class Notifier(Service):
                     await self._listen()
                 except DATABASE_ERRORS as error:
                     self._abandon()
+                    self._listening.clear()
                     self.signal_lost.fire(None)
                     pause = self._retry_scale * (
                         0.5 if attempt == 0 else backoff(attempt, max_exponent=2).total_seconds()
@@ -155,6 +166,7 @@ class Notifier(Service):
             listening = wanted
             if not self._changed.is_set():
                 self.started.set()
+                self._listening.set()
                 self.signal_listening.fire(None)
             await self._wait(connection)
 

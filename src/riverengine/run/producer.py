@@ -104,7 +104,7 @@ class Producer(Service):
             schema=config.schema,
             notifier=notifier,
             active=self._active,
-            on_insert=self._fetch_soon,
+            on_insert=self.request_fetch,
             on_cancel=self._cancel,
             on_paused=self._set_paused,
             logger=self.logger,
@@ -115,6 +115,11 @@ class Producer(Service):
     def running(self) -> int:
         """Jobs whose outcome is not yet known."""
         return len(self._active) + len(self._superseded)
+
+    @property
+    def stuck(self) -> int:
+        """Running jobs that ignore their timeout."""
+        return self._stuck_slots
 
     @property
     def is_paused(self) -> bool:
@@ -315,7 +320,7 @@ class Producer(Service):
 
     def _on_stuck(self, executor: Executor) -> None:
         self._stuck_slots += 1
-        self._fetch_soon()
+        self.request_fetch()
         self.logger.error(
             "job %d of kind %s ignores its timeout; another job takes its slot (%d stuck in %s)",
             *(executor.id, executor.kind, self._stuck_slots, self.queue),
@@ -323,7 +328,8 @@ class Producer(Service):
 
     # Control
 
-    def _fetch_soon(self) -> None:
+    def request_fetch(self) -> None:
+        """Fetch as soon as the cooldown and free slots allow it."""
         self._requested = True
         self._wake.set()
 
@@ -341,7 +347,7 @@ class Producer(Service):
         kind = EventKind.QUEUE_PAUSED if paused else EventKind.QUEUE_RESUMED
         self._events.publish(Event(kind=kind, queue=self.queue))
         if not paused:
-            self._fetch_soon()
+            self.request_fetch()
 
 
 _fetch_order = itemgetter("priority", "scheduled_at", "id")

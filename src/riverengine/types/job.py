@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType
@@ -41,13 +41,15 @@ FINAL_STATES = frozenset({JobState.CANCELLED, JobState.COMPLETED, JobState.DISCA
 class AttemptError:
     """One element of ``river_job.errors``.
 
-    at: start of the failed execution.  trace: traceback text, "" when there is none.
+    at: start of the failed execution.  trace: traceback text, "" when there is none.  at_text:
+    ``at`` as stored, since Go writes nanoseconds, which a datetime cannot hold.
     """
 
     at: datetime
     attempt: int
     error: str
     trace: str = ""
+    at_text: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

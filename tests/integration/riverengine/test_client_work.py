@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from riverengine import (
+    Client,
     ErrorHandlerResult,
     EventKind,
     InsertOpts,
@@ -385,6 +386,32 @@ async def test_a_queue_never_runs_more_than_its_workers(pool: asyncpg.Pool) -> N
         await client.insert_many([NoteArgs(text=str(number)) for number in range(50)])
         await ended(events, 50)
     assert most == 3
+
+
+async def test_a_started_client_listens_already(database_url: str, pool: asyncpg.Pool) -> None:
+    class SlowlyListening(asyncpg.Connection):  # type: ignore[misc]
+        async def add_listener(self, channel: str, callback: object) -> None:
+            await asyncio.sleep(0.2)
+            await super().add_listener(channel, callback)
+
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(database_url, connection_class=SlowlyListening)
+
+    pauses = iter([0.0, 0.1])  # the second: the queue's row is written
+
+    async def slowly(_connection: asyncpg.Connection) -> None:
+        await asyncio.sleep(next(pauses, 0.0))
+
+    options = {"connect": connect}
+    async with (
+        asyncpg.create_pool(database_url, min_size=0, max_size=2, setup=slowly) as slow_pool,
+        started(
+            slow_pool, NoteWorker(), poll=timedelta(minutes=1), client_options=options
+        ) as client,
+        client.subscribe() as events,
+    ):
+        await Client(pool).insert(NoteArgs())
+        await ended(events)
 
 
 async def test_a_notification_wakes_a_producer_that_polls_rarely(pool: asyncpg.Pool) -> None:

@@ -74,6 +74,13 @@ VECTORS = [
         "ee3a961776d538b9a9e754522839e0cb73d1351b633d44697b237cb69828d78d",
     ),
     (
+        "dotted_sel_job",
+        '{"user.id":"dot","user":{"id":"nest"},"x":"x"}',
+        UniqueOpts(by_args=[("user.id",), "user.id"]),
+        NOW,
+        "b2742f5afc95f38ee4bfcb3fb6db3a95e2c4f1cf83312a8587b352422a0f93f0",
+    ),
+    (
         "empty_job",
         "{}",
         UniqueOpts(by_state=REQUIRED),
