@@ -34,8 +34,8 @@ interop: $(STAMP) ## run the tests against Go River (needs the Go toolchain)
 	@$(BIN)/python -m pytest -m interop tests/interop $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts, SQL contract
-	@$(BIN)/ruff format --check src tests
-	@$(BIN)/ruff check src tests
+	@$(BIN)/ruff format --check src tests examples
+	@$(BIN)/ruff check src tests examples
 	@$(BIN)/mypy
 	@PYTHONPATH=src $(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q -p no:randomly tests/unit/test_repository.py tests/integration/riverengine/test_sql_contract.py
@@ -47,8 +47,8 @@ coverage: $(STAMP) ## run the tests with coverage; the report is in htmlcov/
 	@$(BIN)/python -m pytest -m "not interop" --cov=src --cov-branch --cov-report=term --cov-report=html $(ARGS)
 
 format: $(STAMP) ## format and fix what can be fixed by machine
-	@$(BIN)/ruff format src tests
-	@$(BIN)/ruff check --fix src tests
+	@$(BIN)/ruff format src tests examples
+	@$(BIN)/ruff check --fix src tests examples
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .demo .v1consortium .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage

@@ -1,6 +1,6 @@
 """River for Python: background jobs on PostgreSQL, sharing a database with Go River v0.51.1."""
 
-from riverengine.client import Client, InsertManyParams, InsertResult
+from riverengine.client import Client, InsertClient, InsertManyParams, InsertResult
 from riverengine.client.resumable import resumable_set_step_cursor_tx, resumable_set_step_tx
 from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
@@ -27,6 +27,7 @@ from riverengine.run.events import Subscription
 from riverengine.run.maintenance.cron import parse_cron
 from riverengine.run.maintenance.periodic_job import PeriodicInterval, PeriodicJob
 from riverengine.schema.migrator import Migrator, check_schema
+from riverengine.sync_client import SyncClient
 from riverengine.types.errors import (
     AmbiguousCommitError,
     ArgsDecodeError,
@@ -34,6 +35,7 @@ from riverengine.types.errors import (
     ConfigError,
     CursorError,
     DatabaseUnavailableError,
+    DuplicateInBatchError,
     InsertError,
     InvalidParamsError,
     JobNotFoundError,
@@ -42,6 +44,7 @@ from riverengine.types.errors import (
     MigrationError,
     NamedArgError,
     NotFoundError,
+    OpenTransactionError,
     QueueAlreadyAddedError,
     QueueNotFoundError,
     ResumableCheckpointError,
@@ -54,8 +57,10 @@ from riverengine.types.errors import (
     SchemaVersionError,
     StopTimeoutError,
     UnfilteredError,
+    UniqueConflictError,
     UniqueOptsError,
     UnknownJobKindError,
+    UnsupportedDriverError,
 )
 from riverengine.types.event import Event, EventKind, JobStats
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
@@ -132,6 +137,7 @@ __all__ = [
     "CursorError",
     "DatabaseUnavailableError",
     "DefaultRetryPolicy",
+    "DuplicateInBatchError",
     "DurablePeriodicJob",
     "ErrorHandler",
     "ErrorHandlerResult",
@@ -150,6 +156,7 @@ __all__ = [
     "HookWorkBeginFunc",
     "HookWorkEnd",
     "HookWorkEndFunc",
+    "InsertClient",
     "InsertError",
     "InsertManyParams",
     "InsertNext",
@@ -193,6 +200,7 @@ __all__ = [
     "Migrator",
     "NamedArgError",
     "NotFoundError",
+    "OpenTransactionError",
     "Outcome",
     "PeriodicInterval",
     "PeriodicJob",
@@ -214,11 +222,14 @@ __all__ = [
     "SortOrder",
     "StopTimeoutError",
     "Subscription",
+    "SyncClient",
     "SystemClock",
     "UnfilteredError",
+    "UniqueConflictError",
     "UniqueOpts",
     "UniqueOptsError",
     "UnknownJobKindError",
+    "UnsupportedDriverError",
     "WorkNext",
     "Worker",
     "WorkerMiddleware",

@@ -2,6 +2,7 @@
 
 from riverengine.client.client import Client
 from riverengine.client.insert import InsertManyParams
+from riverengine.client.insert_client import InsertClient
 from riverengine.types.insert import InsertResult
 
-__all__ = ["Client", "InsertManyParams", "InsertResult"]
+__all__ = ["Client", "InsertClient", "InsertManyParams", "InsertResult"]

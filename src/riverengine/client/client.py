@@ -13,15 +13,12 @@ from datetime import timedelta
 
 import asyncpg
 
+from riverengine.client.admin import AdminApi
 from riverengine.client.finish import FinishApi
-from riverengine.client.insert import InsertApi
-from riverengine.client.job_lists import JobListApi
-from riverengine.client.job_many import JobManyApi
-from riverengine.client.jobs import JobApi
-from riverengine.client.queues import QueueApi
 from riverengine.config import Config, QueueConfig
 from riverengine.insert.plan import validate_queue_name
 from riverengine.queries.statement import Record
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.client_id import new_client_id
 from riverengine.run.client_lock import ClientLock, DeadClientRescuer
 from riverengine.run.clock import Clock, SystemClock
@@ -51,7 +48,7 @@ from riverengine.work.registry import Workers
 _CONNECT_TIMEOUT = 10.0
 
 
-class Client(InsertApi, FinishApi, JobApi, JobListApi, JobManyApi, QueueApi):
+class Client(AdminApi, FinishApi):
     """Inserts and administers jobs; with queues and workers, and once started, works them.
 
     Example::
@@ -66,6 +63,8 @@ class Client(InsertApi, FinishApi, JobApi, JobListApi, JobManyApi, QueueApi):
             ...
             await client.stop()
     """
+
+    database: BoundedPool
 
     def __init__(
         self,
@@ -87,11 +86,12 @@ class Client(InsertApi, FinishApi, JobApi, JobListApi, JobManyApi, QueueApi):
         """
         clock = clock or SystemClock()
         super().__init__(
-            pool,
+            BoundedPool(pool, logger=logger),
             config or Config(),
             clock=clock,
             logger=logger or logging.getLogger("riverengine"),
         )
+        self.pool = pool
         if self.config.leader_election_disabled and periodic_jobs:
             raise ConfigError(
                 "periodic_jobs", "must be empty when leader_election_disabled is true"
@@ -231,14 +231,7 @@ class Client(InsertApi, FinishApi, JobApi, JobListApi, JobManyApi, QueueApi):
     async def _start_services(self) -> None:
         config, logger = self.config, self.logger
         assert self.workers is not None
-        self._work = WorkSettings(
-            config=config,
-            work=WorkChains(self.extensions, self.workers),
-            client=self,
-            clock=self.clock,
-            logger=logger,
-            threads=self._thread_pool,
-        )
+        self._work = self._work_settings(self.workers)
         if not config.poll_only:
             lock = ClientLock(
                 schema=config.schema,
@@ -333,6 +326,16 @@ class Client(InsertApi, FinishApi, JobApi, JobListApi, JobManyApi, QueueApi):
         await producer.register()
         self._producers[name] = producer
         await producer.start()
+
+    def _work_settings(self, workers: Workers) -> WorkSettings:
+        return WorkSettings(
+            config=self.config,
+            work=WorkChains(self.extensions, workers),
+            client=self,
+            clock=self.clock,
+            logger=self.logger,
+            threads=self._thread_pool,
+        )
 
     def _executor_for(self, record: Record, on_stuck: Callable[[Executor], None]) -> Executor:
         assert self._work is not None

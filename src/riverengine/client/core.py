@@ -9,26 +9,31 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from riverengine.config import Config
-from riverengine.run.bounded_pool import BoundedPool
+from riverengine.drivers import AsyncTransaction, Database
+from riverengine.drivers.recognise import async_executor
+from riverengine.queries.statement import Executor
 from riverengine.run.clock import Clock
 
 
 class ClientCore:
-    """A pool, the settings, and the rule for transactions."""
+    """A database, the settings, and the rule for transactions."""
 
     def __init__(
-        self, pool: asyncpg.Pool, config: Config, *, clock: Clock, logger: logging.Logger
+        self, database: Database, config: Config, *, clock: Clock, logger: logging.Logger
     ) -> None:
-        self.pool = pool
-        self.database = BoundedPool(pool, logger=logger)
+        self.database = database
         self.config = config
         self.extensions = config.extensions
         self.clock = clock
         self.logger = logger
 
+    def executor(self, tx: AsyncTransaction | None) -> Executor:
+        """For a single statement: the caller's transaction, or one of its own when None."""
+        return self.database if tx is None else async_executor(tx)
+
     @asynccontextmanager
     async def transaction(
-        self, tx: asyncpg.Connection | None = None, *, timeout: float | None = None
+        self, tx: AsyncTransaction | None = None, *, timeout: float | None = None
     ) -> AsyncIterator[asyncpg.Connection]:
         """A connection inside a transaction.
 
@@ -36,9 +41,12 @@ class ClientCore:
         transaction. None opens one, committed when the block ends well.  timeout: seconds that the
         client's own transaction may last, 10 for None.  Raises ``TimeoutError`` when it lasts
         longer, ``AmbiguousCommitError`` when the connection broke while COMMIT was under way.
+
+        The connection is asyncpg's, or what stands for another driver's: ``fetch``, ``fetchrow``,
+        ``fetchval`` and ``execute`` work on all.
         """
         if tx is not None:
-            yield tx
+            yield async_executor(tx)
             return
         async with self.database.transaction(timeout=timeout) as connection:
             yield connection

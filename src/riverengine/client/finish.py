@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from riverengine.client.core import ClientCore
+from riverengine.drivers import AsyncTransaction
 from riverengine.queries.job_finish import RowClaim, job_finish_many
 from riverengine.types.errors import JobNotRunningError
 from riverengine.types.job import JobRow, JobState, Json
@@ -29,7 +28,7 @@ class FinishApi(ClientCore):
 
     async def job_finish_tx(
         self,
-        tx: asyncpg.Connection,
+        tx: AsyncTransaction,
         job: Job[Any],
         outcome: Outcome,
         *,
@@ -57,7 +56,7 @@ class FinishApi(ClientCore):
             metadata={**recorded_metadata(), **(metadata or {})},
         )
         found = await job_finish_many(
-            tx,
+            self.executor(tx),
             schema=self.config.schema,
             client_id=row.attempted_by[-1],
             claims=[RowClaim(row.id, row.attempt, row.attempted_at)],

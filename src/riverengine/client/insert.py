@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import asyncpg
-
 from riverengine.client.core import ClientCore
+from riverengine.drivers import AsyncTransaction
 from riverengine.insert.options import InsertOpts
 from riverengine.insert.plan import InsertPlan, plan_insert
 from riverengine.queries.job_insert import job_insert_many, job_insert_many_fast
@@ -36,12 +35,14 @@ class InsertApi(ClientCore):
     _insert_limiter: InsertLimiter
 
     async def insert(
-        self, args: object, opts: InsertOpts | None = None, *, tx: asyncpg.Connection | None = None
+        self, args: object, opts: InsertOpts | None = None, *, tx: AsyncTransaction | None = None
     ) -> InsertResult:
         """Insert one job.
 
-        tx: the caller's transaction, in which the job appears and is announced on commit; None for
-        one of its own.  Raises ``InsertError`` or ``UnknownJobKindError`` before any SQL.
+        tx: the caller's transaction, on any driver known, in which the job appears and is announced
+        on commit; None for one of its own.  Raises ``InsertError`` or ``UnknownJobKindError``
+        before any SQL, ``UnsupportedDriverError`` for an unknown driver, ``AmbiguousCommitError``
+        when the connection breaks while the own transaction commits.
         """
         return (await self.insert_many([InsertManyParams(args, opts)], tx=tx))[0]
 
@@ -49,12 +50,12 @@ class InsertApi(ClientCore):
         self,
         jobs: Sequence[object | InsertManyParams],
         *,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
     ) -> list[InsertResult]:
         """Insert jobs by one statement: all or none, results in the order given.
 
         jobs: args, or args with options.  tx: as for :meth:`insert`.  Two jobs of the batch with
-        the same unique key raise ``asyncpg.CardinalityViolationError``.
+        the same unique key raise ``DuplicateInBatchError``.
         """
         plans = self._plan(jobs)
         async with self.transaction(tx, timeout=_limit(plans)) as connection:
@@ -64,11 +65,12 @@ class InsertApi(ClientCore):
         self,
         jobs: Sequence[object | InsertManyParams],
         *,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
     ) -> int:
         """Insert jobs by COPY, faster for thousands, and return their number.
 
-        A unique key that is held raises ``asyncpg.UniqueViolationError``: nothing is inserted.
+        A unique key that is held, or comes twice, raises ``UniqueConflictError``: nothing is
+        inserted.  Through SQLAlchemy, which offers no COPY, it is one INSERT without results.
         Insert middleware gets None for each job's result.
         """
         plans = self._plan(jobs)
@@ -84,7 +86,7 @@ class InsertApi(ClientCore):
             return len(await insert_through(self.extensions, plans, copy))
 
     async def insert_plans(
-        self, connection: asyncpg.Connection, plans: Sequence[InsertPlan]
+        self, connection: Executor, plans: Sequence[InsertPlan]
     ) -> list[InsertResult]:
         """Insert planned rows in the connection's transaction, with middleware and announcement."""
 

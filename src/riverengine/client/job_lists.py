@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-import asyncpg
-
 from riverengine.client.core import ClientCore
+from riverengine.drivers import AsyncTransaction
 from riverengine.queries import job_count, job_list, job_many
 from riverengine.queries.job_count import JobCountByQueueAndState
 from riverengine.queries.job_filter import JobFilter
@@ -25,7 +24,7 @@ class JobListApi(ClientCore):
         self,
         params: JobListParams | None = None,
         *,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
         timeout: timedelta | None = None,
     ) -> JobListResult:
         """A page of jobs: by id and up to 100, of all states, without ``params``.
@@ -34,7 +33,7 @@ class JobListApi(ClientCore):
         limit only when it is the last.  Raises ``NamedArgError``.
         """
         return await job_list.job_list(
-            tx or self.database,
+            self.executor(tx),
             schema=self.config.schema,
             params=params or JobListParams(),
             timeout=_seconds(timeout),
@@ -45,7 +44,7 @@ class JobListApi(ClientCore):
         filters: JobFilter | None = None,
         *,
         at_most: int | None = None,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
         timeout: timedelta | None = None,
     ) -> int:
         """How many jobs fit; all jobs without ``filters``.
@@ -54,7 +53,7 @@ class JobListApi(ClientCore):
         ``NamedArgError`` or ``InvalidParamsError``.
         """
         return await job_many.job_count(
-            tx or self.database,
+            self.executor(tx),
             schema=self.config.schema,
             filters=filters or JobFilter(),
             at_most=at_most,
@@ -65,7 +64,7 @@ class JobListApi(ClientCore):
         self,
         *,
         at_most: int | None = None,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
         timeout: timedelta | None = None,
     ) -> dict[JobState, int]:
         """How many jobs each of the eight states has.
@@ -74,7 +73,7 @@ class JobListApi(ClientCore):
         "that many or more".  Raises ``InvalidParamsError``.
         """
         return await job_count.job_count_by_state(
-            tx or self.database,
+            self.executor(tx),
             schema=self.config.schema,
             at_most=at_most,
             timeout=_seconds(timeout),
@@ -85,7 +84,7 @@ class JobListApi(ClientCore):
         queues: Sequence[str],
         *,
         at_most: int | None = None,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
         timeout: timedelta | None = None,
     ) -> list[JobCountByQueueAndState]:
         """Available and running jobs of the queues named, one element each, by name.
@@ -94,7 +93,7 @@ class JobListApi(ClientCore):
         :meth:`job_count_by_state`.
         """
         return await job_count.job_count_by_queue_and_state(
-            tx or self.database,
+            self.executor(tx),
             schema=self.config.schema,
             queues=queues,
             at_most=at_most,
@@ -108,7 +107,7 @@ class JobListApi(ClientCore):
         match: str = "",
         exclude: Sequence[str] = (),
         limit: int = 100,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
         timeout: timedelta | None = None,
     ) -> list[str]:
         """Kinds of the jobs in the database, by name.
@@ -117,7 +116,7 @@ class JobListApi(ClientCore):
         ``_`` are wildcards.  exclude: not these.  limit: 1 to 10,000.
         """
         return await job_count.job_kind_list(
-            tx or self.database,
+            self.executor(tx),
             schema=self.config.schema,
             after=after,
             match=match,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import asyncpg
-
 from riverengine.client.core import ClientCore
+from riverengine.drivers import AsyncTransaction
 from riverengine.queries import job_many
 from riverengine.queries.job_many import (
     JobCancelManyParams,
@@ -16,6 +15,7 @@ from riverengine.queries.job_many import (
     JobRetryManyParams,
     JobRetryManyResult,
 )
+from riverengine.types.errors import UniqueConflictError
 
 _TRIES_OF_A_RACE = 3
 
@@ -37,7 +37,7 @@ class JobManyApi(ClientCore):
         self,
         params: JobDeleteManyParams,
         *,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
         timeout: timedelta | None = None,
     ) -> JobDeleteManyResult:
         """Delete the first jobs that fit, running ones excepted, and return them.
@@ -54,7 +54,7 @@ class JobManyApi(ClientCore):
         self,
         params: JobCancelManyParams,
         *,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
         timeout: timedelta | None = None,
     ) -> JobCancelManyResult:
         """Cancel the first unfinished jobs that fit, each as :meth:`Client.job_cancel` would.
@@ -73,14 +73,14 @@ class JobManyApi(ClientCore):
         self,
         params: JobRetryManyParams,
         *,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
         timeout: timedelta | None = None,
     ) -> JobRetryManyResult:
         """Make the first jobs that fit available, each as :meth:`Client.job_retry` would.
 
         Jobs whose unique key another job holds are left as they are, and returned apart.  Raises
         ``UnfilteredError`` or ``NamedArgError``, and changes nothing; inside of ``tx``
-        ``asyncpg.UniqueViolationError`` when a key is taken at that very moment.
+        ``UniqueConflictError`` when a key is taken at that very moment.
         """
         tries = 0
         while True:
@@ -89,7 +89,7 @@ class JobManyApi(ClientCore):
                     return await job_many.job_retry_many(
                         connection, schema=self.config.schema, params=params
                     )
-            except asyncpg.UniqueViolationError:
+            except UniqueConflictError:
                 # The job that took the key is visible to the next try, which leaves its rival be.
                 tries += 1
                 if tx is not None or tries == _TRIES_OF_A_RACE:

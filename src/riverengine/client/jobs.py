@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-import asyncpg
-
 from riverengine.client.core import ClientCore
+from riverengine.drivers import AsyncTransaction
 from riverengine.queries import job_admin
 from riverengine.types.job import JobRow, Json
 from riverengine.work.context import encode_output, recorded_metadata
@@ -21,13 +20,11 @@ class Unset(Enum):
 class JobApi(ClientCore):
     """The part of the client that administers single jobs."""
 
-    async def job_get(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
+    async def job_get(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """The job; raises ``JobNotFoundError``."""
-        return await job_admin.job_get(
-            tx or self.database, schema=self.config.schema, job_id=job_id
-        )
+        return await job_admin.job_get(self.executor(tx), schema=self.config.schema, job_id=job_id)
 
-    async def job_cancel(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
+    async def job_cancel(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """Cancel a job, and return it as it is then; raises ``JobNotFoundError``.
 
         A running job is still ``running`` in the result: its client cancels the work, and the
@@ -41,15 +38,16 @@ class JobApi(ClientCore):
                 attempted_at=self.clock.now(),
             )
 
-    async def job_retry(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
+    async def job_retry(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """Run a job again at once, whatever ended it; raises ``JobNotFoundError``.
 
-        A running job stays as it is.  A job without attempts left gets one more.
+        A running job stays as it is.  A job without attempts left gets one more.  Raises
+        ``UniqueConflictError`` when another job took its unique key meanwhile.
         """
         async with self.transaction(tx) as connection:
             return await job_admin.job_retry(connection, schema=self.config.schema, job_id=job_id)
 
-    async def job_delete(self, job_id: int, *, tx: asyncpg.Connection | None = None) -> JobRow:
+    async def job_delete(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """Delete a job and return it; raises ``JobNotFoundError`` or ``JobRunningError``."""
         async with self.transaction(tx) as connection:
             return await job_admin.job_delete(connection, schema=self.config.schema, job_id=job_id)
@@ -59,7 +57,7 @@ class JobApi(ClientCore):
         job_id: int,
         *,
         output: Json | Unset = Unset.UNSET,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
     ) -> JobRow:
         """Store a job's output, in any state, and return it; raises ``JobNotFoundError``.
 
@@ -74,5 +72,5 @@ class JobApi(ClientCore):
         elif "output" in (recorded := recorded_metadata()):
             metadata = f'{{"output":{encode_output(recorded["output"])}}}'
         return await job_admin.job_update_metadata(
-            tx or self.database, schema=self.config.schema, job_id=job_id, metadata_json=metadata
+            self.executor(tx), schema=self.config.schema, job_id=job_id, metadata_json=metadata
         )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-import asyncpg
-
 from riverengine.client.core import ClientCore
+from riverengine.drivers import AsyncTransaction
 from riverengine.queries import queue as queries
 from riverengine.queries.notification import MAX_PAYLOAD_BYTES, metadata_changed_payload
 from riverengine.types.errors import InvalidParamsError
@@ -19,15 +18,15 @@ from riverengine.work.go_json import encode_json
 class QueueApi(ClientCore):
     """The part of the client that administers queues; rows appear when a client works a queue."""
 
-    async def queue_get(self, name: str, *, tx: asyncpg.Connection | None = None) -> Queue:
+    async def queue_get(self, name: str, *, tx: AsyncTransaction | None = None) -> Queue:
         """The queue; raises ``QueueNotFoundError``."""
-        return await queries.queue_get(tx or self.database, schema=self.config.schema, name=name)
+        return await queries.queue_get(self.executor(tx), schema=self.config.schema, name=name)
 
     async def queue_list(
-        self, *, limit: int = 100, tx: asyncpg.Connection | None = None
+        self, *, limit: int = 100, tx: AsyncTransaction | None = None
     ) -> list[Queue]:
         """Queues by name. limit: 1 to 10,000."""
-        return await queries.queue_list(tx or self.database, schema=self.config.schema, limit=limit)
+        return await queries.queue_list(self.executor(tx), schema=self.config.schema, limit=limit)
 
     async def queue_name_list(
         self,
@@ -36,7 +35,7 @@ class QueueApi(ClientCore):
         match: str = "",
         exclude: Sequence[str] = (),
         limit: int = 100,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
     ) -> list[str]:
         """Names of the queues in the database, by name.
 
@@ -44,7 +43,7 @@ class QueueApi(ClientCore):
         ``_`` are wildcards.  exclude: not these.  limit: 1 to 10,000.
         """
         return await queries.queue_name_list(
-            tx or self.database,
+            self.executor(tx),
             schema=self.config.schema,
             after=after,
             match=match,
@@ -52,7 +51,7 @@ class QueueApi(ClientCore):
             limit=limit,
         )
 
-    async def queue_pause(self, name: str, *, tx: asyncpg.Connection | None = None) -> None:
+    async def queue_pause(self, name: str, *, tx: AsyncTransaction | None = None) -> None:
         """Let every client stop fetching from the queue, or from all with ``*``.
 
         Running jobs go on.  Raises ``QueueNotFoundError``.
@@ -60,7 +59,7 @@ class QueueApi(ClientCore):
         async with self.transaction(tx) as connection:
             await queries.queue_pause(connection, schema=self.config.schema, name=name)
 
-    async def queue_resume(self, name: str, *, tx: asyncpg.Connection | None = None) -> None:
+    async def queue_resume(self, name: str, *, tx: AsyncTransaction | None = None) -> None:
         """Let every client fetch again from the queue, or from all with ``*``.
 
         Raises ``QueueNotFoundError``.
@@ -73,7 +72,7 @@ class QueueApi(ClientCore):
         name: str,
         *,
         metadata: Mapping[str, Json] | str | None = None,
-        tx: asyncpg.Connection | None = None,
+        tx: AsyncTransaction | None = None,
     ) -> Queue:
         """Replace the queue's metadata as a whole, unless None, and tell its producers.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import asyncpg
-
+from riverengine.drivers import AsyncTransaction
+from riverengine.drivers.recognise import async_executor
 from riverengine.queries.job_checkpoint import job_checkpoint
 from riverengine.types.errors import (
     JobNotRunningError,
@@ -30,7 +30,7 @@ from riverengine.work.worker import Job
 ArgsT = TypeVar("ArgsT")
 
 
-async def resumable_set_step_tx(tx: asyncpg.Connection, job: Job[ArgsT]) -> Job[ArgsT]:
+async def resumable_set_step_tx(tx: AsyncTransaction, job: Job[ArgsT]) -> Job[ArgsT]:
     """Record the current step as done, together with the caller's own changes.
 
     Call it inside of a resumable step, with the job given to the worker, and commit ``tx`` before
@@ -45,7 +45,7 @@ async def resumable_set_step_tx(tx: asyncpg.Connection, job: Job[ArgsT]) -> Job[
 
 
 async def resumable_set_step_cursor_tx(
-    tx: asyncpg.Connection, job: Job[ArgsT], cursor: object
+    tx: AsyncTransaction, job: Job[ArgsT], cursor: object
 ) -> Job[ArgsT]:
     """Record the current step and how far it got, together with the caller's own changes.
 
@@ -55,9 +55,7 @@ async def resumable_set_step_cursor_tx(
     return await _checkpoint(tx, job, encode_cursor(cursor))
 
 
-async def _checkpoint(
-    tx: asyncpg.Connection, job: Job[ArgsT], cursor: RawJson | None
-) -> Job[ArgsT]:
+async def _checkpoint(tx: AsyncTransaction, job: Job[ArgsT], cursor: RawJson | None) -> Job[ArgsT]:
     if job.row.state is not JobState.RUNNING:
         raise JobNotRunningError(job.row.id, job.row.attempt)
     state = resumable_state_in_step()
@@ -72,7 +70,7 @@ async def _checkpoint(
     if cursor is not None:
         cursors[state.step_name] = cursor
     stored = await job_checkpoint(
-        tx,
+        async_executor(tx),
         schema=client_from_context().config.schema,
         row=job.row,
         metadata_json=encode_json({STEP_KEY: state.step_name, CURSOR_KEY: cursors or None}),

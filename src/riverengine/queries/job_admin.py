@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from riverengine.queries.conflicts import conflict_of
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.notification import TOPIC_CONTROL
 from riverengine.queries.statement import Executor, Record, Statement, statement
@@ -46,11 +47,16 @@ async def job_retry(db: Executor, *, schema: str | None, job_id: int) -> JobRow:
     """Make a job available at once, whatever ended it; raises ``JobNotFoundError``.
 
     A running job, or one that is due already, stays as it is.  A unique key held by another job
-    meanwhile raises ``asyncpg.UniqueViolationError``.
+    meanwhile raises ``UniqueConflictError``.
     """
-    return await _changed_or_locked(
-        db, schema, job_id, await db.fetchrow(_RETRY.sql(schema), job_id)
-    )
+    try:
+        record = await db.fetchrow(_RETRY.sql(schema), job_id)
+    except Exception as error:
+        conflict = conflict_of(error)
+        if conflict is not None:
+            raise conflict from error
+        raise
+    return await _changed_or_locked(db, schema, job_id, record)
 
 
 async def job_delete(db: Executor, *, schema: str | None, job_id: int) -> JobRow:

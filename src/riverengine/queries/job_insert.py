@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import asyncpg
 
 from riverengine.insert.plan import InsertPlan
+from riverengine.queries.conflicts import conflict_of
 from riverengine.queries.job_row import job_row_from_record
-from riverengine.queries.statement import Executor, statement
+from riverengine.queries.statement import CopyExecutor, Executor, statement
 from riverengine.types.job import JobRow
 
-_INSERT_MANY = statement("job_insert.sql", "job_insert_many")
+_FILE = "job_insert.sql"
+_INSERT_MANY = statement(_FILE, "job_insert_many")
+_INSERT_NO_RETURNING = statement(_FILE, "job_insert_many_no_returning")
+_INSERT_COPY = statement(_FILE, "job_insert_copy")
 
 _COPY_COLUMNS = (
     *("args", "created_at", "kind", "max_attempts", "metadata", "priority", "queue"),
@@ -26,12 +30,47 @@ async def job_insert_many(
     """Insert rows in one statement; for each, in order, the row and whether it was there already.
 
     now: fills times the plans leave open, once for the whole batch.  A plan whose unique key is
-    held yields the holder, unchanged.  Two plans with the same key raise
-    ``asyncpg.CardinalityViolationError`` and insert nothing.
+    held yields the holder, unchanged.  Two plans with the same key raise ``DuplicateInBatchError``
+    and insert nothing.
     Source: riverpgxv5 JobInsertFastMany at v0.51.1.
     """
-    records = await db.fetch(
-        _INSERT_MANY.sql(schema),
+    try:
+        records = await db.fetch(_INSERT_MANY.sql(schema), *_columns(plans, now))
+    except Exception as error:
+        _raise_conflict(error)
+        raise
+    return [(job_row_from_record(record), record["skipped_as_duplicate"]) for record in records]
+
+
+async def job_insert_many_fast(
+    db: Executor, *, schema: str | None, plans: Sequence[InsertPlan], now: datetime
+) -> int:
+    """Insert rows by COPY, or by INSERT where the driver has no COPY, and return their number.
+
+    A held unique key raises ``UniqueConflictError`` and inserts nothing.
+    Source: riverpgxv5 JobInsertFastManyNoReturning at v0.51.1.
+    """
+    try:
+        if isinstance(db, asyncpg.Connection):
+            await db.copy_records_to_table(
+                "river_job",
+                schema_name=schema,
+                columns=_COPY_COLUMNS,
+                records=[_copy_record(plan, now, asyncpg.BitString) for plan in plans],
+            )
+        elif isinstance(db, CopyExecutor):
+            rows = (_copy_record(plan, now, str) for plan in plans)
+            await db.copy(_INSERT_COPY.sql(schema), rows)
+        else:
+            await db.execute(_INSERT_NO_RETURNING.sql(schema), *_columns(plans, now))
+    except Exception as error:
+        _raise_conflict(error)
+        raise
+    return len(plans)
+
+
+def _columns(plans: Sequence[InsertPlan], now: datetime) -> tuple[list[object], ...]:
+    return (
         [plan.encoded_args for plan in plans],
         [plan.created_at or now for plan in plans],
         [plan.kind for plan in plans],
@@ -45,35 +84,21 @@ async def job_insert_many(
         [plan.unique_key for plan in plans],
         [plan.unique_states for plan in plans],
     )
-    return [(job_row_from_record(record), record["skipped_as_duplicate"]) for record in records]
 
 
-async def job_insert_many_fast(
-    connection: asyncpg.Connection,
-    *,
-    schema: str | None,
-    plans: Sequence[InsertPlan],
-    now: datetime,
-) -> int:
-    """Insert rows by COPY and return their number.
-
-    A held unique key raises ``asyncpg.UniqueViolationError`` and inserts nothing.
-    Source: riverpgxv5 JobInsertFastManyNoReturning at v0.51.1.
-    """
-    await connection.copy_records_to_table(
-        "river_job",
-        schema_name=schema,
-        columns=_COPY_COLUMNS,
-        records=[_copy_record(plan, now) for plan in plans],
-    )
-    return len(plans)
-
-
-def _copy_record(plan: InsertPlan, now: datetime) -> tuple[object, ...]:
+def _copy_record(
+    plan: InsertPlan, now: datetime, bits: Callable[[str], object]
+) -> tuple[object, ...]:
     states = plan.unique_states
     return (
         *(plan.encoded_args, plan.created_at or now, plan.kind, plan.max_attempts),
         *(plan.metadata_json, plan.priority, plan.queue, plan.scheduled_at or now),
         *(plan.state.value, plan.tags, plan.unique_key),
-        None if states is None else asyncpg.BitString.from_int(states, 8),
+        None if states is None else bits(f"{states:08b}"),
     )
+
+
+def _raise_conflict(error: Exception) -> None:
+    conflict = conflict_of(error)
+    if conflict is not None:
+        raise conflict from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
+from riverengine.queries.conflicts import conflict_of
 from riverengine.queries.job_filter import (
     JobFilter,
     Option,
@@ -175,12 +176,19 @@ async def job_retry_many(
     """Make the first jobs that fit available; raises ``UnfilteredError`` or ``NamedArgError``.
 
     A unique key taken by another transaction while this one runs raises
-    ``asyncpg.UniqueViolationError``, as for one job.
+    ``UniqueConflictError``, as for one job.
     """
     retried: list[JobRow] = []
     conflicts: list[JobRow] = []
     sql, arguments = change_query(_RETRY, schema, params)
-    for record in await db.fetch(sql, *arguments):
+    try:
+        records = await db.fetch(sql, *arguments)
+    except Exception as error:
+        conflict = conflict_of(error)
+        if conflict is not None:
+            raise conflict from error
+        raise
+    for record in records:
         row = job_row_from_record(record)
         (conflicts if record["is_conflict"] else retried).append(row)
     return JobRetryManyResult(retried, conflicts)

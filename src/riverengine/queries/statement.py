@@ -11,10 +11,10 @@ leaves it out where it is not chosen; the text as loaded has them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 _NAME = re.compile(r"^-- (name|fragment): (\w+)\s*$", re.MULTILINE)
 _FRAGMENT = re.compile(r"/\* FRAGMENT (\w+) \*/")
@@ -39,6 +39,15 @@ class Executor(Protocol):
     async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
+
+
+@runtime_checkable
+class CopyExecutor(Protocol):
+    """An executor that can also send rows to a ``COPY ... FROM STDIN`` statement."""
+
+    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Send the rows; values as PostgreSQL reads them as text."""
+        ...
 
 
 def quote_schema(schema: str | None) -> str:

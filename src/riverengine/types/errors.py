@@ -20,6 +20,10 @@
     │   ├── ResumableStepNotFoundError      an earlier attempt's step was not reached
     │   ├── ResumableCursorError            a saved cursor needs another kind of step or type
     │   └── ResumableCheckpointError        a checkpoint would overtake a saved cursor
+    ├── UniqueConflictError                 another job holds the unique key
+    ├── DuplicateInBatchError               two jobs of one batch have the same unique key
+    ├── UnsupportedDriverError (TypeError)  no adapter for a connection of this type
+    ├── OpenTransactionError                a transaction of the caller's is in the way
     ├── NotFoundError (LookupError)
     │   ├── JobNotFoundError
     │   └── QueueNotFoundError
@@ -174,6 +178,49 @@ class ResumableCheckpointError(ResumableError):
         self.step_name = step_name
 
 
+class UniqueConflictError(RiverError):
+    """Another job holds the unique key; the driver's error is ``__cause__``.
+
+    The transaction is aborted: roll it back.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("another job holds the unique key")
+
+
+class DuplicateInBatchError(RiverError):
+    """Two jobs of one batch have the same unique key; the driver's error is ``__cause__``.
+
+    Nothing was inserted and the transaction is aborted: roll it back, and insert the jobs one by
+    one or without the repetition.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("two jobs of the batch have the same unique key")
+
+
+class UnsupportedDriverError(RiverError, TypeError):
+    """There is no adapter for a connection of this type; ``given`` names it, ``wanted_as`` its use.
+
+    See the page on drivers for those there are, and for how to write one.
+    """
+
+    def __init__(self, given: str, wanted_as: str = "a River client") -> None:
+        super().__init__(f"{given} cannot serve as {wanted_as}: no adapter for it")
+        self.given = given
+        self.wanted_as = wanted_as
+
+
+class OpenTransactionError(RiverError):
+    """A client was to open a transaction of its own on a connection that has one open.
+
+    Pass the connection as ``tx`` to insert in the open transaction, or end that first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the connection has a transaction open: pass it as tx, or end it first")
+
+
 class NotFoundError(RiverError, LookupError):
     """The row asked for does not exist."""
 
@@ -234,8 +281,15 @@ class DatabaseUnavailableError(RiverError):
 class AmbiguousCommitError(RiverError):
     """The connection broke while COMMIT was under way: it may have happened or not.
 
-    Look for the effect before repeating it, or repeat with a unique key.
+    Look for the effect before repeating it, or repeat with a unique key. The driver's error is
+    ``__cause__``.
     """
+
+    def __init__(
+        self,
+        message: str = "the connection broke while COMMIT was under way: the changes may be stored",
+    ) -> None:
+        super().__init__(message)
 
 
 class StopTimeoutError(RiverError, TimeoutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
 from riverengine.types.job import JobRow, Json
@@ -51,9 +51,14 @@ class WorkContext:
 _current: ContextVar[WorkContext] = ContextVar("riverengine_work")
 
 
-def enter_work(context: WorkContext) -> None:
-    """Make ``context`` the current task's."""
-    _current.set(context)
+def enter_work(context: WorkContext) -> Token[WorkContext]:
+    """Make ``context`` the current task's; the token takes it back."""
+    return _current.set(context)
+
+
+def leave_work(token: Token[WorkContext]) -> None:
+    """Make current what was before :func:`enter_work`."""
+    _current.reset(token)
 
 
 def work_context() -> WorkContext:

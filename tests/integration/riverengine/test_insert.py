@@ -14,10 +14,12 @@ import pytest
 from riverengine import (
     Client,
     Config,
+    DuplicateInBatchError,
     InsertError,
     InsertManyParams,
     InsertOpts,
     JobState,
+    UniqueConflictError,
     UniqueOpts,
 )
 from tests.integration.riverengine.working import NoteArgs, stored
@@ -150,14 +152,14 @@ async def test_a_duplicate_of_the_same_transaction_is_told(
 
 
 async def test_two_equal_jobs_in_one_batch_fail_it(client: Client, pool: asyncpg.Pool) -> None:
-    with pytest.raises(asyncpg.CardinalityViolationError):
+    with pytest.raises(DuplicateInBatchError):
         await client.insert_many([InsertManyParams(NoteArgs(), BY_ARGS)] * 2)
     assert await pool.fetchval("SELECT count(*) FROM river_job") == 0
 
 
 async def test_a_fast_insert_refuses_a_held_key(client: Client, pool: asyncpg.Pool) -> None:
     await client.insert(NoteArgs(), BY_ARGS)
-    with pytest.raises(asyncpg.UniqueViolationError):
+    with pytest.raises(UniqueConflictError):
         await client.insert_many_fast([NoteArgs(text="new"), InsertManyParams(NoteArgs(), BY_ARGS)])
     assert await pool.fetchval("SELECT count(*) FROM river_job") == 1
 

@@ -18,6 +18,7 @@ from riverengine import (
     JobRunningError,
     JobState,
     QueueNotFoundError,
+    UniqueConflictError,
     UniqueOpts,
     client_from_context,
     record_output,
@@ -121,7 +122,7 @@ async def test_retrying_a_job_whose_key_is_taken_is_refused(client: Client) -> N
     first = (await client.insert(NoteArgs(), opts)).job
     await client.job_cancel(first.id)
     await client.insert(NoteArgs(), opts)
-    with pytest.raises(asyncpg.UniqueViolationError):
+    with pytest.raises(UniqueConflictError):
         await client.job_retry(first.id)
     assert (await client.job_get(first.id)).state is JobState.CANCELLED
 

@@ -22,6 +22,7 @@ from riverengine import (
     JobRow,
     JobState,
     UnfilteredError,
+    UniqueConflictError,
     UniqueOpts,
 )
 from tests.integration.riverengine.working import Gate, NoteArgs, NoteWorker, ended, started, stored
@@ -375,7 +376,7 @@ async def test_in_a_transaction_a_key_taken_meanwhile_is_told(client: Client) ->
             await client.insert(NoteArgs(), UNIQUE, tx=other)
             retrying = asyncio.create_task(client.job_retry_many(params, tx=mine))
             await blocked(client.pool)
-        with pytest.raises(asyncpg.UniqueViolationError):
+        with pytest.raises(UniqueConflictError):
             await retrying
         await mine.execute("ROLLBACK")
 

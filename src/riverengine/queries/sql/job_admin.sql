@@ -1,7 +1,8 @@
 -- name: job_get
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
 FROM /* SCHEMA */river_job
 WHERE id = $1::bigint;
 
@@ -9,7 +10,8 @@ WHERE id = $1::bigint;
 -- The row as it is, kept from changing until the transaction ends.
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
 FROM /* SCHEMA */river_job
 WHERE id = $1::bigint
 FOR UPDATE;
@@ -39,13 +41,14 @@ UPDATE /* SCHEMA */river_job AS job
 SET
     state = CASE WHEN job.state = 'running' THEN job.state ELSE 'cancelled' END,
     finalized_at = CASE WHEN job.state = 'running' THEN job.finalized_at ELSE now() END,
-    metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $4::jsonb, TRUE)
+    metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $4::text::jsonb, TRUE)
 FROM told
 WHERE job.id = told.id
 RETURNING
     job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
-    job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
-    job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states;
+    job.finalized_at, job.scheduled_at, job.priority, job.args::text, job.attempted_by,
+    job.errors::text[], job.kind, job.metadata::text, job.queue, job.tags, job.unique_key,
+    job.unique_states;
 
 -- name: job_retry
 -- Makes a job available at once, with an attempt left. Running ones, and those due, stay.
@@ -71,8 +74,9 @@ FROM locked
 WHERE job.id = locked.id
 RETURNING
     job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
-    job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
-    job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states;
+    job.finalized_at, job.scheduled_at, job.priority, job.args::text, job.attempted_by,
+    job.errors::text[], job.kind, job.metadata::text, job.queue, job.tags, job.unique_key,
+    job.unique_states;
 
 -- name: job_delete
 DELETE FROM /* SCHEMA */river_job
@@ -80,12 +84,14 @@ WHERE id = $1::bigint
     AND state <> 'running'
 RETURNING
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states;
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states;
 
 -- name: job_update_metadata
 UPDATE /* SCHEMA */river_job
-SET metadata = metadata || $2::jsonb
+SET metadata = metadata || $2::text::jsonb
 WHERE id = $1::bigint
 RETURNING
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states;
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states;

@@ -37,9 +37,9 @@ WITH input AS (
         $3::timestamptz[],
         $4::/* SCHEMA */river_job_state[],
         $5::smallint[],
-        $6::jsonb[],
+        $6::text[]::jsonb[],
         $7::timestamptz[],
-        $8::jsonb[],
+        $8::text[]::jsonb[],
         $9::timestamptz[]
     ) AS input (
         id, attempt, attempted_at, state, new_attempt, error, finalized_at, metadata, scheduled_at
@@ -107,14 +107,16 @@ updated AS (
 
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states,
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states,
     running AS finished
 FROM updated
 UNION ALL
 SELECT
     job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
-    job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
-    job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states,
+    job.finalized_at, job.scheduled_at, job.priority, job.args::text, job.attempted_by,
+    job.errors::text[], job.kind, job.metadata::text, job.queue, job.tags, job.unique_key,
+    job.unique_states,
     FALSE AS finished
 FROM /* SCHEMA */river_job AS job
 INNER JOIN input ON input.id = job.id

@@ -19,11 +19,11 @@ SELECT
     input.unique_key,
     input.unique_states::bit(8)
 FROM unnest(
-    $1::jsonb[],
+    $1::text[]::jsonb[],
     $2::timestamptz[],
     $3::text[],
     $4::smallint[],
-    $5::jsonb[],
+    $5::text[]::jsonb[],
     $6::smallint[],
     $7::text[],
     $8::timestamptz[],
@@ -43,5 +43,50 @@ ON CONFLICT (unique_key)
     DO UPDATE SET kind = river_job.kind
 RETURNING
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states,
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states,
     (xmax <> 0) AS skipped_as_duplicate;
+
+-- name: job_insert_many_no_returning
+-- For drivers without COPY: a held unique key refuses the whole batch.
+INSERT INTO /* SCHEMA */river_job (
+    args, created_at, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags,
+    unique_key, unique_states
+)
+SELECT
+    input.args,
+    input.created_at,
+    input.kind,
+    input.max_attempts,
+    input.metadata,
+    input.priority,
+    input.queue,
+    input.scheduled_at,
+    input.state,
+    string_to_array(input.tags, ','),
+    input.unique_key,
+    input.unique_states::bit(8)
+FROM unnest(
+    $1::text[]::jsonb[],
+    $2::timestamptz[],
+    $3::text[],
+    $4::smallint[],
+    $5::text[]::jsonb[],
+    $6::smallint[],
+    $7::text[],
+    $8::timestamptz[],
+    $9::/* SCHEMA */river_job_state[],
+    $10::text[],
+    $11::bytea[],
+    $12::integer[]
+) WITH ORDINALITY AS input (
+    args, created_at, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags,
+    unique_key, unique_states, position
+)
+ORDER BY input.position;
+
+-- name: job_insert_copy
+COPY /* SCHEMA */river_job (
+    args, created_at, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags,
+    unique_key, unique_states
+) FROM STDIN;

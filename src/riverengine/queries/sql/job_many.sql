@@ -8,7 +8,7 @@
     AND state = $7::text::/* SCHEMA */river_job_state -- if: state
     AND tags @> $8::varchar[] -- if: tags_all
     AND tags && $9::varchar[] -- if: tags_any
-    AND metadata @> $10::jsonb -- if: metadata
+    AND metadata @> $10::text::jsonb -- if: metadata
     /* WHERE */
 
 -- name: job_list
@@ -16,7 +16,8 @@
 -- "later, or as late and behind the id": they let that index start at the cursor.
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
 FROM /* SCHEMA */river_job
 WHERE TRUE
     /* FRAGMENT job_filters */
@@ -82,7 +83,8 @@ deleted AS (
 
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
 FROM deleted
 ORDER BY id;
 
@@ -116,7 +118,7 @@ cancelled AS (
     SET
         state = CASE WHEN job.state = 'running' THEN job.state ELSE 'cancelled' END,
         finalized_at = CASE WHEN job.state = 'running' THEN job.finalized_at ELSE now() END,
-        metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $14::jsonb, TRUE)
+        metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $14::text::jsonb, TRUE)
     FROM chosen
     -- The count makes the messages part of the statement: a query nobody reads does not run.
     WHERE job.id = chosen.id AND (SELECT count(*) FROM told) >= 0
@@ -128,7 +130,8 @@ cancelled AS (
 
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
 FROM cancelled
 ORDER BY id;
 
@@ -191,14 +194,15 @@ retried AS (
 SELECT
     FALSE AS is_conflict,
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
 FROM retried
 UNION ALL
 SELECT
     TRUE AS is_conflict,
     job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
-    job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
-    job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states
+    job.finalized_at, job.scheduled_at, job.priority, job.args::text, job.attempted_by,
+    job.errors::text[], job.kind, job.metadata::text, job.queue, job.tags, job.unique_key, job.unique_states
 FROM /* SCHEMA */river_job AS job
 INNER JOIN judged ON job.id = judged.id AND judged.is_conflict
 ORDER BY id;

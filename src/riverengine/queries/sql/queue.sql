@@ -3,15 +3,15 @@
 INSERT INTO /* SCHEMA */river_queue (name, created_at, metadata, paused_at, updated_at)
 VALUES ($1::text, now(), '{}', NULL, now())
 ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at
-RETURNING name, created_at, updated_at, paused_at, metadata;
+RETURNING name, created_at, updated_at, paused_at, metadata::text;
 
 -- name: queue_get
-SELECT name, created_at, updated_at, paused_at, metadata
+SELECT name, created_at, updated_at, paused_at, metadata::text
 FROM /* SCHEMA */river_queue
 WHERE name = $1::text;
 
 -- name: queue_list
-SELECT name, created_at, updated_at, paused_at, metadata
+SELECT name, created_at, updated_at, paused_at, metadata::text
 FROM /* SCHEMA */river_queue
 ORDER BY name
 LIMIT $1::integer;
@@ -44,6 +44,6 @@ RETURNING name;
 
 -- name: queue_update
 UPDATE /* SCHEMA */river_queue
-SET metadata = coalesce($2::jsonb, metadata), updated_at = now()
+SET metadata = coalesce($2::text::jsonb, metadata), updated_at = now()
 WHERE name = $1::text
-RETURNING name, created_at, updated_at, paused_at, metadata;
+RETURNING name, created_at, updated_at, paused_at, metadata::text;

@@ -1,0 +1,170 @@
+"""psycopg connections, synchronous and asynchronous.
+
+Their raw cursors take the engine's SQL as it is. How values are read is set on our cursors only:
+the connection's own adapters stay the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
+from datetime import UTC, datetime
+from inspect import isawaitable
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+from psycopg.types.datetime import TimestamptzLoader
+
+from riverengine.drivers.executor import DriverDatabase, DriverExecutor, DriverRecord, records
+from riverengine.queries.conflicts import commit_is_ambiguous
+from riverengine.types.errors import AmbiguousCommitError, OpenTransactionError
+
+SyncConnect: TypeAlias = Callable[[], AbstractContextManager["psycopg.Connection[Any]"]]
+"""Opens a connection, or lends a pool's: ``pool.connection``, ``lambda: psycopg.connect(url)``."""
+
+AsyncConnect: TypeAlias = Callable[
+    [],
+    AbstractAsyncContextManager["psycopg.AsyncConnection[Any]"]
+    | Awaitable["psycopg.AsyncConnection[Any]"],
+]
+"""As :data:`SyncConnect`; ``psycopg.AsyncConnection.connect`` fits too."""
+
+
+class PsycopgExecutor(DriverExecutor):
+    """A ``psycopg.Connection``."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
+        with psycopg.RawCursor(self._connection, row_factory=tuple_row) as cursor:
+            read_as_asyncpg(cursor)
+            cursor.execute(sql.encode(), plain_arguments(args))
+            return cursor_records(cursor, cursor.fetchall() if cursor.description else [])
+
+    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Send rows to a ``COPY ... FROM STDIN``."""
+        with psycopg.RawCursor(self._connection) as cursor, cursor.copy(sql.encode()) as copy:
+            for row in rows:
+                copy.write_row(plain_arguments(row))
+
+
+class PsycopgAsyncExecutor(DriverExecutor):
+    """A ``psycopg.AsyncConnection``."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
+        async with psycopg.AsyncRawCursor(self._connection, row_factory=tuple_row) as cursor:
+            read_as_asyncpg(cursor)
+            await cursor.execute(sql.encode(), plain_arguments(args))
+            return cursor_records(cursor, await cursor.fetchall() if cursor.description else [])
+
+    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Send rows to a ``COPY ... FROM STDIN``."""
+        async with (
+            psycopg.AsyncRawCursor(self._connection) as cursor,
+            cursor.copy(sql.encode()) as copy,
+        ):
+            for row in rows:
+                await copy.write_row(plain_arguments(row))
+
+
+class PsycopgDatabase(DriverDatabase):
+    """Transactions on connections opened, or lent by a pool, for each."""
+
+    def __init__(self, connect: SyncConnect) -> None:
+        self._connect = connect
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[DriverExecutor]:
+        """A transaction on a connection of its own."""
+        committing = False
+        with self._connect() as connection:
+            _refuse_open(connection)
+            try:
+                with connection.transaction():
+                    yield PsycopgExecutor(connection)
+                    committing = True
+            except psycopg.Error as error:
+                if committing and commit_is_ambiguous(error):
+                    raise AmbiguousCommitError from error
+                raise
+
+
+class PsycopgAsyncDatabase(DriverDatabase):
+    """As :class:`PsycopgDatabase`, for asyncio."""
+
+    def __init__(self, connect: AsyncConnect) -> None:
+        self._connect = connect
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[DriverExecutor]:
+        """A transaction on a connection of its own."""
+        committing = False
+        opened = self._connect()
+        lent: AbstractAsyncContextManager[psycopg.AsyncConnection[Any]] = (
+            await opened if isawaitable(opened) else opened
+        )
+        async with lent as connection:
+            _refuse_open(connection)
+            try:
+                async with connection.transaction():
+                    yield PsycopgAsyncExecutor(connection)
+                    committing = True
+            except psycopg.Error as error:
+                if committing and commit_is_ambiguous(error):
+                    raise AmbiguousCommitError from error
+                raise
+
+
+def keeping_open(connection: psycopg.Connection[Any]) -> SyncConnect:
+    """Lends one connection again and again, without closing it."""
+    return lambda: nullcontext(connection)
+
+
+def _refuse_open(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    # psycopg's transaction() would be a savepoint there, and nothing committed at its end.
+    status = connection.info.transaction_status
+    if status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        raise OpenTransactionError
+
+
+def plain_arguments(args: Sequence[object]) -> list[object]:
+    """Arguments as psycopg reads them: its tuples are composite values, its lists arrays."""
+    return [list(value) if isinstance(value, tuple) else value for value in args]
+
+
+def read_as_asyncpg(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
+    """Let a cursor read times in UTC, whatever its connection's zone, and infinite ones too."""
+    cursor.adapters.register_loader("timestamptz", _UtcLoader)
+
+
+def cursor_records(
+    cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any], rows: Sequence[Sequence[object]]
+) -> list[DriverRecord]:
+    """A cursor's rows as the engine reads them."""
+    columns = cursor.description or []
+    return records(
+        [column.name for column in columns], [column.type_code for column in columns], rows
+    )
+
+
+class _UtcLoader(TimestamptzLoader):
+    """PostgreSQL's infinities become the times asyncpg gives for them."""
+
+    def load(self, data: Buffer) -> datetime:
+        if bytes(data) == b"infinity":
+            return datetime.max  # noqa: DTZ901 - without a zone, as asyncpg's
+        if bytes(data) == b"-infinity":
+            return datetime.min  # noqa: DTZ901 - without a zone, as asyncpg's
+        return super().load(data).astimezone(UTC)

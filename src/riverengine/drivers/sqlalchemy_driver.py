@@ -1,0 +1,92 @@
+"""SQLAlchemy's synchronous sessions and connections, and what their asynchronous twins share.
+
+Always through SQLAlchemy's own API. The driver's connection beneath is a trap: SQLAlchemy begins
+transactions lazily, so what is sent to a fresh connection directly survives the rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, cast
+
+from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, scoped_session
+
+from riverengine.drivers.executor import DriverDatabase, DriverExecutor, DriverRecord, records
+from riverengine.drivers.placeholders import named_arguments, named_placeholders
+from riverengine.queries.conflicts import commit_is_ambiguous
+from riverengine.types.errors import (
+    AmbiguousCommitError,
+    OpenTransactionError,
+    UnsupportedDriverError,
+)
+
+SyncOrigin: TypeAlias = Engine | Connection | Session | scoped_session[Any]
+
+
+class SqlAlchemyExecutor(DriverExecutor):
+    """A ``Session``, ``scoped_session`` or ``Connection``."""
+
+    def __init__(self, origin: Session | scoped_session[Any] | Connection) -> None:
+        self._origin = origin
+
+    async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
+        origin = self._origin
+        connection = origin if isinstance(origin, Connection) else origin.connection()
+        return result_records(
+            connection.exec_driver_sql(*in_dialect(connection.dialect, sql, args))
+        )
+
+
+class SqlAlchemyDatabase(DriverDatabase):
+    """Transactions that an ``Engine``, ``Connection`` or ``Session`` begins and commits."""
+
+    def __init__(self, origin: SyncOrigin) -> None:
+        self._origin = origin
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[DriverExecutor]:
+        """A transaction; ``OpenTransactionError`` when the origin has one open already."""
+        given, committing = self._origin, False
+        origin = given() if isinstance(given, scoped_session) else given
+        if not isinstance(origin, Engine) and origin.in_transaction():
+            raise OpenTransactionError
+        try:
+            if isinstance(origin, Engine):
+                with origin.begin() as connection:
+                    yield SqlAlchemyExecutor(connection)
+                    committing = True
+            else:
+                with origin.begin():
+                    yield SqlAlchemyExecutor(origin)
+                    committing = True
+        except DBAPIError as error:
+            if committing and commit_is_ambiguous(error):
+                raise AmbiguousCommitError from error
+            raise
+
+
+def in_dialect(
+    dialect: Dialect, sql: str, args: Sequence[object]
+) -> tuple[str, tuple[object, ...] | dict[str, object]]:
+    """Statement and arguments as the dialect's driver reads them.
+
+    Raises ``UnsupportedDriverError`` for a dialect that is not PostgreSQL's, or reads others.
+    """
+    if dialect.name != "postgresql" or dialect.paramstyle not in ("numeric_dollar", "pyformat"):
+        raise UnsupportedDriverError(f"SQLAlchemy dialect {dialect.name}+{dialect.driver}")
+    given = [list(value) if isinstance(value, tuple) else value for value in args]
+    if dialect.paramstyle == "numeric_dollar":
+        return sql, tuple(given)
+    return named_placeholders(sql), named_arguments(given)
+
+
+def result_records(result: CursorResult[Any]) -> list[DriverRecord]:
+    """A result's rows as the engine reads them."""
+    if not result.returns_rows:
+        return []
+    types = [cast("int", column[1]) for column in result.cursor.description or ()]
+    return records(list(result.keys()), types, result.fetchall())
