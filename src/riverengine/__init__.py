@@ -5,6 +5,7 @@ from riverengine.client.resumable import resumable_set_step_cursor_tx, resumable
 from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
 from riverengine.insert.plan import InsertPlan
+from riverengine.insert.unique_fields import Unique
 from riverengine.queries.job_count import JobCountByQueueAndState
 from riverengine.queries.job_filter import JobFilter
 from riverengine.queries.job_list import (
@@ -225,6 +226,7 @@ __all__ = [
     "SyncClient",
     "SystemClock",
     "UnfilteredError",
+    "Unique",
     "UniqueConflictError",
     "UniqueOpts",
     "UniqueOptsError",

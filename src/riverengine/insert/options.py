@@ -13,11 +13,12 @@ from riverengine.types.job import JobState, Json
 class UniqueOpts:
     """What makes a job unique; all unset means it is not.
 
-    by_args: True for all args, or the JSON names that count: dotted, as "customer.id", or a
-    sequence of names where a name holds a dot itself, as ("customer.id",).  by_period: one job per
-    period, at least 1 s.  by_queue: one per queue.  by_state: states in which an existing job
-    blocks, must contain available, pending, running and scheduled; None for River's default.
-    exclude_kind: compare across kinds; needs one of the other dimensions.
+    by_args: True for the fields that the args type marks with ``Unique``, or for all args if it
+    marks none; or the JSON names that count: a text is a path whose dots lead into objects, a
+    sequence holds the names of a path as they are.  by_period: one job per period, at least 1 s.
+    by_queue: one per queue.  by_state: states in which an existing job blocks, must contain
+    available, pending, running and scheduled; None for River's default.  exclude_kind: compare
+    across kinds; needs one of the other dimensions.
     """
 
     by_args: bool | Sequence[str | Sequence[str]] = False

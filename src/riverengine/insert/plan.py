@@ -112,6 +112,7 @@ def plan_insert(
             encoded_args=encoded,
             queue=queue,
             scheduled_at=scheduled_at or now,
+            args_type=type(args),
         )
     return InsertPlan(
         args=args,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from riverengine.insert.options import UniqueOpts
+from riverengine.insert.unique_fields import Path, marked_paths
 from riverengine.types.errors import UniqueOptsError
 from riverengine.types.job import JobState
 from riverengine.work.json_members import object_members
@@ -64,23 +65,43 @@ def state_mask(opts: UniqueOpts) -> int:
 
 
 def unique_key(
-    opts: UniqueOpts, *, kind: str, encoded_args: str, queue: str, scheduled_at: datetime
+    opts: UniqueOpts,
+    *,
+    kind: str,
+    encoded_args: str,
+    queue: str,
+    scheduled_at: datetime,
+    args_type: type | None = None,
 ) -> bytes:
-    """SHA-256 of the key string. scheduled_at: the option's, else the insertion time."""
+    """SHA-256 of the key string.
+
+    scheduled_at: the option's, else the insertion time.  args_type: the class whose marked fields
+    ``by_args=True`` selects.
+    """
     text = key_string(
-        opts, kind=kind, encoded_args=encoded_args, queue=queue, scheduled_at=scheduled_at
+        opts,
+        kind=kind,
+        encoded_args=encoded_args,
+        queue=queue,
+        scheduled_at=scheduled_at,
+        args_type=args_type,
     )
     return sha256(text.encode()).digest()
 
 
 def key_string(
-    opts: UniqueOpts, *, kind: str, encoded_args: str, queue: str, scheduled_at: datetime
+    opts: UniqueOpts,
+    *,
+    kind: str,
+    encoded_args: str,
+    queue: str,
+    scheduled_at: datetime,
+    args_type: type | None = None,
 ) -> str:
     """The text that is hashed."""
     text = "" if opts.exclude_kind else f"&kind={kind}"
     if opts.by_args:
-        selected = None if opts.by_args is True else opts.by_args
-        text += f"&args={canonical_args(encoded_args, selected)}"
+        text += f"&args={canonical_args(encoded_args, _selected(opts, args_type))}"
     if opts.by_period:
         # Go truncates from the year 1, not from the Unix epoch: a week starts on Monday.
         since = scheduled_at.astimezone(UTC) - _GO_ZERO_TIME
@@ -91,42 +112,51 @@ def key_string(
     return text
 
 
-def canonical_args(encoded: str, selected: Sequence[str | Sequence[str]] | None = None) -> str:
-    """The args as they enter the key. selected: names that count, None for all.
+def _selected(opts: UniqueOpts, args_type: type | None) -> Sequence[Path] | None:
+    """The paths that count; None for all args."""
+    if isinstance(opts.by_args, bool):
+        marked = () if args_type is None else marked_paths(args_type)
+        return marked or None
+    return [tuple(name.split(".") if isinstance(name, str) else name) for name in opts.by_args]
 
-    A selected name is dotted, or a sequence of names where these hold dots themselves.  With names
-    given, and none of them present, the result is empty rather than ``{}``.
+
+def canonical_args(encoded: str, selected: Sequence[Path] | None = None) -> str:
+    """The args as they enter the key. selected: the paths that count, None for all.
+
+    With paths given, and none of them present, the result is empty rather than ``{}``.
     """
-    if encoded in ("", "[]"):
-        members: dict[str, str] = {}
-    else:
-        members = _members(encoded)
     if selected is None:
+        members = {} if encoded in ("", "[]") else _members(encoded)
         ordered = sorted(members, key=lambda name: name.encode())
         return "{" + ",".join(f"{_key(name)}:{members[name]}" for name in ordered) + "}"
     tree: dict[str, object] = {}
-    paths = [name.split(".") if isinstance(name, str) else list(name) for name in selected]
-    for path in sorted(paths, key=_order):
-        if any(part.isdecimal() for part in path):
-            raise UniqueOptsError(
-                f"unique args cannot select the all-digit name {'.'.join(path)!r}"
-            )
-        raw = _select(encoded, path) if members else None
+    for path in sorted(selected, key=_order):
+        raw = _select(encoded, path)
         if raw is not None:
-            branch = tree
-            for part in path[:-1]:
-                branch = branch.setdefault(part, {})  # type: ignore[assignment]
-            branch[path[-1]] = raw
+            _place(tree, path, raw)
     return _render(tree) if tree else ""
 
 
-def _order(path: Sequence[str]) -> tuple[bytes, bytes]:
-    """By the joined names; those that join to the same text, by their escaped form."""
-    escaped = ".".join(part.replace(".", "\\.") for part in path)
-    return ".".join(path).encode(), escaped.encode()
+def _order(path: Path) -> tuple[bytes, str]:
+    """Paths go by their dotted text; ``a.b`` as two names comes before it as one."""
+    if any(part == "-1" or (part.isascii() and part.isdigit()) for part in path):
+        # River would build an array for these.
+        raise UniqueOptsError(f"unique args cannot select the number {'.'.join(path)!r}")
+    literal = ".".join(part.replace("\\", "\\\\").replace(".", "\\.") for part in path)
+    return ".".join(path).encode(), literal
 
 
-def _select(encoded: str, path: Sequence[str]) -> str | None:
+def _place(tree: dict[str, object], path: Path, raw: str) -> None:
+    branch = tree
+    for part in path[:-1]:
+        inner = branch.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return  # the whole object is selected already
+        branch = inner
+    branch[path[-1]] = raw
+
+
+def _select(encoded: str, path: Path) -> str | None:
     raw: str | None = encoded
     for part in path:
         if raw is None or not raw.lstrip().startswith("{"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from riverengine.types.event import EventKind
 from riverengine.types.job import JobRow, JobState, Json
 from riverengine.types.signals import JobCancel, JobSignal, JobSnooze
 from riverengine.work.go_json import encode_json, format_time
+from riverengine.work.snoozes import next_snooze_count
 
 SHORT_DELAY = timedelta(seconds=5)
 """Delays up to the scheduler's interval are written as ``available``: fetching awaits the time."""
@@ -149,7 +149,7 @@ def finish_of(
                 metadata_json=_metadata(merged),
             )
         case Snoozed(duration):
-            merged["snoozes"] = _go_integer(row.metadata.get("snoozes")) + 1
+            merged["snoozes"] = next_snooze_count(row.metadata.get("snoozes"))
             short = duration <= SHORT_DELAY
             return JobFinish(
                 state=JobState.AVAILABLE if short else JobState.SCHEDULED,
@@ -256,18 +256,3 @@ def _storable(text: str) -> str:
 
 def _metadata(merged: Mapping[str, Json]) -> str | None:
     return encode_json(merged, "metadata") if merged else None
-
-
-def _go_integer(value: Json) -> int:
-    """A JSON value as the integer Go River's reader makes of it."""
-    match value:
-        case bool():
-            return int(value)
-        case int():
-            return value
-        case float() if math.isfinite(value):
-            return int(value)
-        case str():
-            body = value[1:] if value[:1] == "-" else value
-            return int(value) if body.isascii() and body.isdigit() else 0
-    return 0

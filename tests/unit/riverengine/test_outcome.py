@@ -158,7 +158,7 @@ def test_the_error_entry_has_river_s_four_keys() -> None:
         ('{"snoozes": 9007199254740993}', 9007199254740994),
         ('{"snoozes": "4"}', 5),
         ('{"snoozes": "-7"}', -6),
-        ('{"snoozes": "4.5"}', 1),
+        ('{"snoozes": "4.5"}', 5),
         ('{"snoozes": " 5"}', 1),
         ('{"snoozes": "abc"}', 1),
         ('{"snoozes": ""}', 1),

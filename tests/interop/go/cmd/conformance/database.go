@@ -99,7 +99,7 @@ func (s *server) reset(ctx context.Context, params schemaParams) (any, error) {
 		tables = append(tables, table(params.Schema, name))
 	}
 	if len(tables) > 0 {
-		if _, err := s.pool.Exec(ctx, "TRUNCATE "+strings.Join(tables, ", ")); err != nil {
+		if _, err := s.pool.Exec(ctx, "TRUNCATE "+strings.Join(tables, ", ")+" RESTART IDENTITY"); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -88,6 +87,8 @@ type exactParams struct {
 	MetadataJSON *string `json:"metadata_json"`
 }
 
+const exactArgs = `{"decimal":0.12345678901234567890123456789,"integer":9223372036854775807,"negative":-9223372036854775808}`
+
 type idResult struct {
 	ID int64 `json:"id"`
 }
@@ -102,7 +103,7 @@ func (s *server) rawInsertExactJSON(ctx context.Context, params exactParams) (an
 		INSERT INTO river_job (id, args, kind, max_attempts, metadata)
 		VALUES (coalesce($1::bigint, nextval('river_job_id_seq')), $2::jsonb, 'conformance_exact_json', 25, $3::jsonb)
 		RETURNING id`,
-		optionalID(params.ID), `{"decimal":0.12345678901234567890123456789,"integer":9223372036854775807}`, metadata,
+		optionalID(params.ID), exactArgs, metadata,
 	).Scan(&result.ID)
 	return result, err
 }
@@ -133,9 +134,9 @@ func (s *server) rawJobExactJSON(ctx context.Context, params idParams) (any, err
 		return nil, err
 	}
 	members := map[string]json.RawMessage{}
-	for _, raw := range [][]byte{job.EncodedArgs, job.Metadata} {
-		decoder := json.NewDecoder(bytes.NewReader(raw))
-		if err := decoder.Decode(&members); err != nil {
+	// Args come last, so that they win over metadata of the same name.
+	for _, raw := range [][]byte{job.Metadata, job.EncodedArgs} {
+		if err := json.Unmarshal(raw, &members); err != nil {
 			return nil, failure(codeInternal, "job %d: %v", params.ID, err)
 		}
 	}

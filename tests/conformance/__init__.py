@@ -1,0 +1,1 @@
+"""River's conformance scenarios, played by our own runner with Go and Python adapters."""
