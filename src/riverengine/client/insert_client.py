@@ -40,6 +40,8 @@ class AdminClient(AdminApi):
 class InsertClient(AdminClient):
     """Inserts and administers jobs, for programs that have no asyncpg pool.
 
+    A ``timeout`` limits each statement here, not the whole of a transaction.
+
     Example::
 
         client = InsertClient()

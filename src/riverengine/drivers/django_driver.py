@@ -6,7 +6,7 @@ them. Django ships no types; the few parts used are named here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Protocol, cast
 
@@ -63,11 +63,10 @@ class DjangoExecutor(DriverExecutor):
             rows = cursor.fetchall() if cursor.cursor.description else []
             return cursor_records(cursor.cursor, rows)
 
-    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Send rows to a ``COPY ... FROM STDIN``."""
+    async def copy(self, sql: str, data: bytes) -> None:
+        """Send rows to a ``COPY ... FROM STDIN``, in its text form."""
         with _connection(self._alias).cursor() as cursor, cursor.copy(sql) as copy:
-            for row in rows:
-                copy.write_row(plain_arguments(row))
+            copy.write(data)
 
 
 class DjangoDatabase(DriverDatabase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -70,16 +71,18 @@ class DriverExecutor(ABC):
     async def fetch(
         self, query: str, *args: object, timeout: float | None = None
     ) -> list[DriverRecord]:
-        """All rows."""
-        _no_timeout(timeout)
-        return await self.run(query, args)
+        """All rows. timeout: seconds, then ``TimeoutError``; asynchronous libraries only."""
+        if timeout is None:
+            return await self.run(query, args)
+        # The library cancels its statement when its task is cancelled.
+        async with asyncio.timeout(timeout):
+            return await self.run(query, args)
 
     async def fetchrow(
         self, query: str, *args: object, timeout: float | None = None
     ) -> DriverRecord | None:
         """The first row; None when there is none."""
-        _no_timeout(timeout)
-        rows = await self.run(query, args)
+        rows = await self.fetch(query, *args, timeout=timeout)
         return rows[0] if rows else None
 
     async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any:
@@ -89,8 +92,7 @@ class DriverExecutor(ABC):
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
         """Run a statement whose rows do not matter; the result is empty."""
-        _no_timeout(timeout)
-        await self.run(query, args)
+        await self.fetch(query, *args, timeout=timeout)
         return ""
 
 
@@ -137,11 +139,6 @@ def records(
                 values[place] = read(values[place])
         found.append(DriverRecord(places, values))
     return found
-
-
-def _no_timeout(timeout: float | None) -> None:
-    if timeout is not None:
-        raise NotImplementedError("statements on a caller's connection take no timeout")
 
 
 def _utc(value: object) -> object:

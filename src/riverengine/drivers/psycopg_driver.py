@@ -6,7 +6,7 @@ the connection's own adapters stay the caller's.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -50,11 +50,10 @@ class PsycopgExecutor(DriverExecutor):
             cursor.execute(sql.encode(), plain_arguments(args))
             return cursor_records(cursor, cursor.fetchall() if cursor.description else [])
 
-    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Send rows to a ``COPY ... FROM STDIN``."""
+    async def copy(self, sql: str, data: bytes) -> None:
+        """Send rows to a ``COPY ... FROM STDIN``, in its text form."""
         with psycopg.RawCursor(self._connection) as cursor, cursor.copy(sql.encode()) as copy:
-            for row in rows:
-                copy.write_row(plain_arguments(row))
+            copy.write(data)
 
 
 class PsycopgAsyncExecutor(DriverExecutor):
@@ -69,14 +68,13 @@ class PsycopgAsyncExecutor(DriverExecutor):
             await cursor.execute(sql.encode(), plain_arguments(args))
             return cursor_records(cursor, await cursor.fetchall() if cursor.description else [])
 
-    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Send rows to a ``COPY ... FROM STDIN``."""
+    async def copy(self, sql: str, data: bytes) -> None:
+        """Send rows to a ``COPY ... FROM STDIN``, in its text form."""
         async with (
             psycopg.AsyncRawCursor(self._connection) as cursor,
             cursor.copy(sql.encode()) as copy,
         ):
-            for row in rows:
-                await copy.write_row(plain_arguments(row))
+            await copy.write(data)
 
 
 class PsycopgDatabase(DriverDatabase):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import asyncpg
 
 from riverengine.insert.plan import InsertPlan
 from riverengine.queries.conflicts import conflict_of
+from riverengine.queries.copy_text import copy_text
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.statement import CopyExecutor, Executor, statement
 from riverengine.types.job import JobRow
@@ -52,15 +53,15 @@ async def job_insert_many_fast(
     """
     try:
         if isinstance(db, asyncpg.Connection):
-            await db.copy_records_to_table(
+            await db.copy_to_table(
                 "river_job",
                 schema_name=schema,
                 columns=_COPY_COLUMNS,
-                records=[_copy_record(plan, now, asyncpg.BitString) for plan in plans],
+                # asyncpg takes bytes for the name of a file.
+                source=memoryview(copy_text(plans, now)),
             )
         elif isinstance(db, CopyExecutor):
-            rows = (_copy_record(plan, now, str) for plan in plans)
-            await db.copy(_INSERT_COPY.sql(schema), rows)
+            await db.copy(_INSERT_COPY.sql(schema), copy_text(plans, now))
         else:
             await db.execute(_INSERT_NO_RETURNING.sql(schema), *_columns(plans, now))
     except Exception as error:
@@ -83,18 +84,6 @@ def _columns(plans: Sequence[InsertPlan], now: datetime) -> tuple[list[object], 
         [",".join(plan.tags) for plan in plans],
         [plan.unique_key for plan in plans],
         [plan.unique_states for plan in plans],
-    )
-
-
-def _copy_record(
-    plan: InsertPlan, now: datetime, bits: Callable[[str], object]
-) -> tuple[object, ...]:
-    states = plan.unique_states
-    return (
-        *(plan.encoded_args, plan.created_at or now, plan.kind, plan.max_attempts),
-        *(plan.metadata_json, plan.priority, plan.queue, plan.scheduled_at or now),
-        *(plan.state.value, plan.tags, plan.unique_key),
-        None if states is None else bits(f"{states:08b}"),
     )
 
 

@@ -11,7 +11,7 @@ leaves it out where it is not chosen; the text as loaded has them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Protocol, runtime_checkable
@@ -45,8 +45,8 @@ class Executor(Protocol):
 class CopyExecutor(Protocol):
     """An executor that can also send rows to a ``COPY ... FROM STDIN`` statement."""
 
-    async def copy(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Send the rows; values as PostgreSQL reads them as text."""
+    async def copy(self, sql: str, data: bytes) -> None:
+        """Send rows in the text form of COPY."""
         ...
 
 

@@ -12,6 +12,7 @@ from riverengine.config import Config
 from riverengine.drivers import DriverExecutor, SyncSource, SyncTransaction
 from riverengine.drivers.recognise import sync_database, sync_executor
 from riverengine.insert.options import InsertOpts
+from riverengine.queries.job_count import JobCountByQueueAndState
 from riverengine.queries.job_filter import JobFilter
 from riverengine.queries.job_list import JobListParams, JobListResult
 from riverengine.queries.job_many import (
@@ -38,7 +39,8 @@ class SyncClient:
     caller's transaction is aborted. Without ``tx`` each call is a transaction of its own, taken
     from ``source``.
 
-    Threads may share a client; of the connections each needs its own.
+    Where the asynchronous client's methods take a ``timeout``, these do not: set one on the
+    connection. Threads may share a client; of the connections each needs its own.
 
     Example::
 
@@ -141,6 +143,21 @@ class SyncClient:
         """How many jobs each state has. As :meth:`riverengine.Client.job_count_by_state`."""
         return run_to_end(self._client.job_count_by_state(at_most=at_most, tx=_executor(tx)))
 
+    def job_count_by_queue_and_state(
+        self,
+        queues: Sequence[str],
+        *,
+        at_most: int | None = None,
+        tx: SyncTransaction | None = None,
+    ) -> list[JobCountByQueueAndState]:
+        """Available and running jobs of queues.
+
+        As :meth:`riverengine.Client.job_count_by_queue_and_state`.
+        """
+        return run_to_end(
+            self._client.job_count_by_queue_and_state(queues, at_most=at_most, tx=_executor(tx))
+        )
+
     def job_delete_many(
         self, params: JobDeleteManyParams, *, tx: SyncTransaction | None = None
     ) -> JobDeleteManyResult:
@@ -159,6 +176,22 @@ class SyncClient:
         """Retry the first jobs that fit. As :meth:`riverengine.Client.job_retry_many`."""
         return run_to_end(self._client.job_retry_many(params, tx=_executor(tx)))
 
+    def job_kind_list(
+        self,
+        *,
+        after: str = "",
+        match: str = "",
+        exclude: Sequence[str] = (),
+        limit: int = 100,
+        tx: SyncTransaction | None = None,
+    ) -> list[str]:
+        """Kinds of the jobs. As :meth:`riverengine.Client.job_kind_list`."""
+        return run_to_end(
+            self._client.job_kind_list(
+                after=after, match=match, exclude=exclude, limit=limit, tx=_executor(tx)
+            )
+        )
+
     # Queues
 
     def queue_get(self, name: str, *, tx: SyncTransaction | None = None) -> Queue:
@@ -168,6 +201,22 @@ class SyncClient:
     def queue_list(self, *, limit: int = 100, tx: SyncTransaction | None = None) -> list[Queue]:
         """Queues by name. limit: 1 to 10,000."""
         return run_to_end(self._client.queue_list(limit=limit, tx=_executor(tx)))
+
+    def queue_name_list(
+        self,
+        *,
+        after: str = "",
+        match: str = "",
+        exclude: Sequence[str] = (),
+        limit: int = 100,
+        tx: SyncTransaction | None = None,
+    ) -> list[str]:
+        """Names of queues. As :meth:`riverengine.Client.queue_name_list`."""
+        return run_to_end(
+            self._client.queue_name_list(
+                after=after, match=match, exclude=exclude, limit=limit, tx=_executor(tx)
+            )
+        )
 
     def queue_pause(self, name: str, *, tx: SyncTransaction | None = None) -> None:
         """Let every client stop fetching from the queue, or from all with ``*``."""

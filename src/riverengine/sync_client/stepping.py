@@ -17,7 +17,7 @@ T = TypeVar("T")
 def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
     """The coroutine's result.
 
-    Raises ``ConfigError`` when it suspends, which only middleware of the caller's can do; what it
+    Raises ``ConfigError`` when it suspends, which only hooks and middleware can do; what it
     had begun is rolled back.
     """
     try:
@@ -27,6 +27,6 @@ def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise ConfigError(
-        "insert_middleware",
-        "a synchronous client cannot wait: its middleware must not await anything but next_()",
+        "middleware",
+        "a synchronous client cannot wait: its hooks and middleware must await nothing but next_()",
     )

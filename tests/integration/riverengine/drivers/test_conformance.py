@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 import pytest
@@ -38,6 +40,7 @@ from riverengine import (
     UniqueOpts,
 )
 from riverengine.client.insert_client import InsertClient
+from riverengine.drivers.recognise import async_executor
 from riverengine.queries.conflicts import sqlstate_of
 from tests.integration.riverengine.drivers.libraries import Library
 from tests.integration.riverengine.working import NoteArgs, stored
@@ -49,10 +52,17 @@ RICH = InsertOpts(
     priority=3,
     max_attempts=7,
     scheduled_at=datetime(2031, 2, 3, 4, 5, 6, 789012, timezone(timedelta(hours=5, minutes=30))),
-    tags=("one", "two-tags"),
+    tags=("one", "two-tags", "NULL"),
     metadata={"text": NASTY, "none": None, "list": [1, 2.5, {"deep": True}]},
     unique_opts=UniqueOpts(by_args=True, by_queue=True),
 )
+
+
+@dataclass(frozen=True)
+class OddKindArgs:
+    """A kind no client with workers would accept, but one that only inserts does."""
+
+    kind: ClassVar[str] = "odd\tkind\\N\n%s"
 
 
 def same(found: Any, expected: Any) -> None:
@@ -84,7 +94,7 @@ async def test_an_inserted_job_is_the_stored_one(library: Library, pool: asyncpg
 
 
 async def test_what_is_stored_is_what_asyncpg_stores(library: Library, pool: asyncpg.Pool) -> None:
-    jobs = [NoteArgs(), InsertManyParams(NoteArgs(text=NASTY), RICH)]
+    jobs = [NoteArgs(), InsertManyParams(NoteArgs(text=NASTY), RICH), OddKindArgs()]
     columns = (
         "SELECT args::text, kind, max_attempts, metadata::text, priority, queue, state, tags,"
         " unique_key, unique_states, scheduled_at = created_at AS at_once, errors, attempted_by"
@@ -445,3 +455,15 @@ async def test_finishing_a_job_in_the_caller_s_transaction(
             await library.do(library.commit, tx)
         assert found.state in (state, "retryable")
         same(found, await stored(pool, job_id))
+
+
+async def test_a_statement_s_time_is_limited(library: Library) -> None:
+    if library.is_sync:
+        # Nothing can interrupt a synchronous library: its client has no such parameter.
+        assert "timeout" not in inspect.signature(SyncClient.job_list).parameters
+        return
+    async with library.transaction() as tx:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            await async_executor(tx).fetch("SELECT pg_sleep(30)", timeout=0.1)
+        assert asyncio.get_running_loop().time() - began < 15

@@ -1,0 +1,130 @@
+"""What callers set on their own connections changes neither what is stored nor what is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+import sqlalchemy
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from riverengine import Client, InsertClient, InsertManyParams, InsertOpts, SyncClient, UniqueOpts
+from tests.integration.riverengine.drivers.libraries import in_dialect
+from tests.integration.riverengine.working import NoteArgs, stored
+
+OPTS = InsertOpts(metadata={"a": ["b"]}, unique_opts=UniqueOpts(by_args=True), tags=("tag",))
+JOBS = [InsertManyParams(NoteArgs(text="x"), OPTS)]
+
+
+@pytest.fixture
+async def with_codecs(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that decodes JSON, as asyncpg's own documentation shows."""
+    connection = await asyncpg.connect(database_url)
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+        )
+    yield connection
+    await connection.close()
+
+
+async def test_an_asyncpg_connection_with_json_codecs(
+    pool: asyncpg.Pool, with_codecs: asyncpg.Connection
+) -> None:
+    client = Client(pool)
+    job = (await client.insert_many(JOBS, tx=with_codecs))[0].job
+    assert (job.args, job.metadata) == ({"text": "x"}, {"a": ["b"]})
+    assert job == await stored(pool, job.id)
+    assert await client.job_get(job.id, tx=with_codecs) == job
+    assert (await client.job_list(tx=with_codecs)).jobs == [job]
+    cancelled = await client.job_cancel(job.id, tx=with_codecs)
+    assert cancelled.metadata["a"] == ["b"]
+    updated = await client.job_update(job.id, output={"answer": 42}, tx=with_codecs)
+    assert updated.output == {"answer": 42}
+    assert updated == await stored(pool, job.id)
+    await pool.execute("INSERT INTO river_queue (name) VALUES ('a')")
+    queue = await client.queue_update("a", metadata={"k": 1}, tx=with_codecs)
+    assert queue == await client.queue_get("a")
+    assert queue.metadata == {"k": 1}
+
+
+async def test_a_fast_insert_on_an_asyncpg_connection_with_json_codecs(
+    pool: asyncpg.Pool, with_codecs: asyncpg.Connection
+) -> None:
+    client = Client(pool)
+    async with with_codecs.transaction():
+        assert await client.insert_many_fast([*JOBS, NoteArgs()], tx=with_codecs) == 2
+    (first, second) = (await client.job_list()).jobs
+    assert (first.args, first.metadata) == ({"text": "x"}, {"a": ["b"]})
+    assert second.args == {"text": ""}
+
+
+def with_json_of_its_own(connection: Any) -> None:
+    set_json_loads(lambda text: ("decoded", text), connection)
+    set_json_dumps(lambda value: "never", connection)
+
+
+async def test_a_psycopg_connection_with_adapters_and_a_row_factory(
+    pool: asyncpg.Pool, database_url: str
+) -> None:
+    client = SyncClient()
+    with psycopg.connect(database_url, row_factory=dict_row, autocommit=True) as connection:
+        with_json_of_its_own(connection)
+        with connection.transaction():
+            job = client.insert_many(JOBS, tx=connection)[0].job
+            assert client.insert_many_fast([NoteArgs()], tx=connection) == 1
+        assert client.job_get(job.id, tx=connection) == job
+        # The caller's own cursors read as they did before.
+        found = connection.execute("SELECT '[1]'::jsonb AS x, now() AS at").fetchone()
+        assert found is not None
+        assert found["x"] == ("decoded", b"[1]")
+    assert job == await stored(pool, job.id)
+    assert await Client(pool).job_count() == 2
+
+
+@pytest.mark.parametrize("dialect", ["postgresql+asyncpg", "postgresql+psycopg"])
+async def test_an_engine_with_json_functions_of_its_own(
+    pool: asyncpg.Pool, database_url: str, dialect: str
+) -> None:
+    engine = create_async_engine(
+        in_dialect(database_url, dialect),
+        poolclass=NullPool,
+        json_serializer=lambda value: "never",
+        json_deserializer=lambda text: "never",
+    )
+    client = InsertClient(engine)
+    async with AsyncSession(engine) as session, session.begin():
+        job = (await client.insert_many(JOBS, tx=session))[0].job
+        assert await client.insert_many_fast([NoteArgs()], tx=session) == 1
+    assert job == await stored(pool, job.id)
+    assert await client.job_get(job.id) == job
+    await engine.dispose()
+
+
+async def test_an_autocommitting_engine(pool: asyncpg.Pool, database_url: str) -> None:
+    engine = sqlalchemy.create_engine(
+        in_dialect(database_url, "postgresql+psycopg"),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+    )
+    with Session(engine) as session:
+        job = SyncClient().insert(NoteArgs(), tx=session).job
+        assert job == await stored(pool, job.id)
+    engine.dispose()
+
+
+async def test_text_dates_of_another_style(pool: asyncpg.Pool, database_url: str) -> None:
+    at = datetime(2031, 2, 3, 4, 5, 6, 7, UTC)
+    with psycopg.connect(database_url, options="-c timezone=Asia/Kathmandu") as connection:
+        job = SyncClient().insert(NoteArgs(), InsertOpts(scheduled_at=at), tx=connection).job
+    assert job.scheduled_at == at
+    assert job.scheduled_at.tzinfo is UTC
