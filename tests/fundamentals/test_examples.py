@@ -14,7 +14,35 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if not path.name.startswith("_"))
 
-SCENARIOS = ["insert_and_work"]
+SCENARIOS = [
+    "batch_insert",
+    "client_from_context",
+    "complete_job_within_tx",
+    "cron_job",
+    "custom_insert_opts",
+    "error_handler",
+    "global_hooks",
+    "global_middleware",
+    "graceful_shutdown",
+    "graceful_shutdown_stop_and_cancel",
+    "hook_metric_emit",
+    "insert_and_work",
+    "job_args_hooks",
+    "job_cancel",
+    "job_cancel_from_client",
+    "job_snooze",
+    "migrate",
+    "periodic_job",
+    "queue_pause",
+    "require_inserted",
+    "require_many_inserted",
+    "resumable_cursor_job",
+    "resumable_job",
+    "resumable_set_step_tx",
+    "scheduled_job",
+    "subscription",
+    "unique_job",
+]
 """The programs that River's own examples correspond to, one each."""
 
 
