@@ -39,6 +39,7 @@ from riverengine.types.errors import (
     DuplicateInBatchError,
     InsertError,
     InvalidParamsError,
+    JobKindError,
     JobNotFoundError,
     JobNotRunningError,
     JobRunningError,
@@ -62,6 +63,9 @@ from riverengine.types.errors import (
     UniqueOptsError,
     UnknownJobKindError,
     UnsupportedDriverError,
+    WorkerAlreadyRegisteredError,
+    WorkerArgsTypeError,
+    WorkerRegistrationError,
 )
 from riverengine.types.event import Event, EventKind, JobStats
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
@@ -83,6 +87,7 @@ from riverengine.work.context import (
 )
 from riverengine.work.error_handler import ErrorHandler, ErrorHandlerResult
 from riverengine.work.extensions import Plugin
+from riverengine.work.function import WorkFunc, work_func
 from riverengine.work.hooks import (
     NO_ERROR,
     DurablePeriodicJob,
@@ -180,6 +185,7 @@ __all__ = [
     "JobId",
     "JobInsertMiddleware",
     "JobInsertMiddlewareFunc",
+    "JobKindError",
     "JobListCursor",
     "JobListOrderBy",
     "JobListParams",
@@ -232,10 +238,14 @@ __all__ = [
     "UniqueOptsError",
     "UnknownJobKindError",
     "UnsupportedDriverError",
+    "WorkFunc",
     "WorkNext",
     "Worker",
+    "WorkerAlreadyRegisteredError",
+    "WorkerArgsTypeError",
     "WorkerMiddleware",
     "WorkerMiddlewareFunc",
+    "WorkerRegistrationError",
     "Workers",
     "cancel_requested",
     "check_schema",
@@ -251,4 +261,5 @@ __all__ = [
     "resumable_step_cursor",
     "resumable_step_cursor_sync",
     "resumable_step_sync",
+    "work_func",
 ]

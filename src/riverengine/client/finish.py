@@ -15,7 +15,7 @@ from riverengine.queries.job_finish import RowClaim, job_finish_many
 from riverengine.types.errors import JobNotRunningError
 from riverengine.types.job import JobRow, JobState, Json
 from riverengine.work.context import recorded_metadata
-from riverengine.work.outcome import Failed, Outcome, finish_of
+from riverengine.work.outcome import Completed, Failed, Outcome, finish_of
 from riverengine.work.registry import Workers
 from riverengine.work.worker import Job
 
@@ -66,6 +66,19 @@ class FinishApi(ClientCore):
         if stored is None or not stored[1]:
             raise JobNotRunningError(row.id, row.attempt)
         return stored[0]
+
+    async def job_complete_tx(
+        self,
+        tx: asyncpg.Connection,
+        job: Job[Any],
+        *,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> JobRow:
+        """Complete the running job together with the caller's own changes.
+
+        River's JobCompleteTx: :meth:`job_finish_tx` with the outcome ``Completed``.
+        """
+        return await self.job_finish_tx(tx, job, Completed(), metadata=metadata)
 
     def _retry_at(self, job: Job[Any]) -> datetime:
         registered = self.workers.get(job.row.kind) if self.workers is not None else None

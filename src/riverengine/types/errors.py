@@ -14,6 +14,10 @@
     │   └── UnfilteredError                 a change of many jobs names no filter
     ├── CursorError (ValueError)            a list's cursor cannot be read or written
     ├── UnknownJobKindError (LookupError)   no worker registered for a kind
+    ├── WorkerRegistrationError (ValueError)  a worker cannot be registered as it is
+    │   ├── WorkerAlreadyRegisteredError    its kind, or an alias of it, has a worker already
+    │   ├── JobKindError                    its kind has characters River does not allow
+    │   └── WorkerArgsTypeError             it does not say which args it takes
     ├── ResumableError                      resumable steps were used against their rules
     │   ├── ResumableUsageError             a call outside of a step, or one step inside another
     │   ├── ResumableStepNameError          a step name is used twice
@@ -129,6 +133,38 @@ class UnknownJobKindError(RiverError, LookupError):
     def __init__(self, kind: str) -> None:
         super().__init__(f"job kind is not registered in the client's Workers bundle: {kind}")
         self.kind = kind
+
+
+class WorkerRegistrationError(RiverError, ValueError):
+    """A worker cannot be registered as it is; the registry stays unchanged."""
+
+
+class WorkerAlreadyRegisteredError(WorkerRegistrationError):
+    """``kind`` has a worker already."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"worker for kind {quoted(kind)} is already registered")
+        self.kind = kind
+
+
+class JobKindError(WorkerRegistrationError):
+    """The kind of ``args_type`` is not one River allows."""
+
+    def __init__(self, args_type: type, kind: object) -> None:
+        super().__init__(
+            f"{args_type.__name__}.kind must be letters, digits and -_[]<>/.·:+, at least 2 "
+            f"characters, not {kind!r}"
+        )
+        self.args_type = args_type
+        self.kind = kind
+
+
+class WorkerArgsTypeError(WorkerRegistrationError):
+    """A worker, called ``name``, does not say which args it takes."""
+
+    def __init__(self, name: str, remedy: str) -> None:
+        super().__init__(f"{name} does not say its args type: {remedy}")
+        self.name = name
 
 
 class ResumableError(RiverError):

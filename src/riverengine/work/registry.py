@@ -5,10 +5,28 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar, overload
 
+from riverengine.types.errors import (
+    JobKindError,
+    WorkerAlreadyRegisteredError,
+    WorkerArgsTypeError,
+)
+from riverengine.work.function import (
+    NextRetry,
+    WorkFunc,
+    annotated_args_type,
+    says_args,
+    work_func,
+)
+from riverengine.work.middleware import WorkerMiddleware
 from riverengine.work.worker import Worker
+
+ArgsT = TypeVar("ArgsT")
+WorkFuncT = TypeVar("WorkFuncT", bound=WorkFunc[Any])
 
 _KIND = re.compile(r"[\w][\w\-\[\]<>/.·:+]+", re.ASCII)
 
@@ -42,26 +60,74 @@ class RegisteredWorker:
 
 
 class Workers:
-    """The workers of a client, by kind and by kind alias."""
+    """The workers of a client, by kind and by kind alias.
+
+    A registration that fails raises a ``WorkerRegistrationError`` and changes nothing.
+    """
 
     def __init__(self) -> None:
         self._by_kind: dict[str, RegisteredWorker] = {}
 
     def add(self, worker: Worker[Any]) -> None:
-        """Register a worker; raises ``ValueError`` and changes nothing when a kind is taken."""
-        args_type = _args_type(worker)
-        kind: object = getattr(args_type, "kind", None)
-        if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-            raise ValueError(
-                f"{args_type.__name__}.kind must be letters, digits and -_[]<>/.·:+, "
-                f"at least 2 characters, not {kind!r}"
+        """Register a worker for the kind of its args type, and for the type's ``kind_aliases``."""
+        args_type = args_type_of(worker)
+        self._register(args_type, args_type, worker)
+
+    def add_args(self, args: ArgsT | type[ArgsT], worker: Worker[ArgsT]) -> None:
+        """Register a worker for explicit args: an args type, or an example of args.
+
+        For workers that do not declare their args type, and for kinds that differ between
+        instances of one type: an example's own ``kind`` and ``kind_aliases`` count.
+        """
+        self._register(args, args if isinstance(args, type) else type(args), worker)
+
+    @overload
+    def worker(self, function: WorkFuncT, /) -> WorkFuncT: ...
+
+    @overload
+    def worker(
+        self,
+        args_type: type | None = None,
+        /,
+        *,
+        timeout: timedelta | None = None,
+        next_retry: NextRetry[Any] | None = None,
+        middleware: Sequence[WorkerMiddleware] = (),
+    ) -> Callable[[WorkFuncT], WorkFuncT]: ...
+
+    def worker(
+        self,
+        given: WorkFuncT | type | None = None,
+        /,
+        *,
+        timeout: timedelta | None = None,
+        next_retry: NextRetry[Any] | None = None,
+        middleware: Sequence[WorkerMiddleware] = (),
+    ) -> WorkFuncT | Callable[[WorkFuncT], WorkFuncT]:
+        """Register a function as a worker; a decorator that returns the function as it is.
+
+        Used as ``@workers.worker`` it takes the args type from the function's annotation,
+        ``job: Job[EmailArgs]``; ``@workers.worker(EmailArgs)`` names it. The options are those of
+        :func:`work_func`.
+        """
+
+        def register(function: WorkFuncT) -> WorkFuncT:
+            args_type = given if isinstance(given, type) else annotated_args_type(function)
+            self.add_args(
+                args_type,
+                work_func(
+                    args_type,
+                    function,
+                    timeout=timeout,
+                    next_retry=next_retry,
+                    middleware=middleware,
+                ),
             )
-        names = (kind, *getattr(args_type, "kind_aliases", ()))
-        taken = [name for name in names if name in self._by_kind]
-        if taken or len(set(names)) != len(names):
-            raise ValueError(f"worker for kind {(taken or list(names))[0]!r} is already registered")
-        for name in names:
-            self._by_kind[name] = RegisteredWorker.of(worker, args_type, name)
+            return function
+
+        if given is None or isinstance(given, type):
+            return register
+        return register(given)
 
     def get(self, kind: str) -> RegisteredWorker | None:
         """The worker of a kind or alias, None if there is none."""
@@ -74,6 +140,18 @@ class Workers:
     def __len__(self) -> int:
         return len(self._by_kind)
 
+    def _register(self, args: object, args_type: type, worker: Worker[Any]) -> None:
+        kind: object = getattr(args, "kind", None)
+        names = (kind, *getattr(args, "kind_aliases", ()))
+        checked: dict[str, RegisteredWorker] = {}
+        for name in names:
+            if not isinstance(name, str) or not _KIND.fullmatch(name):
+                raise JobKindError(args_type, name)
+            if name in self._by_kind or name in checked:
+                raise WorkerAlreadyRegisteredError(name)
+            checked[name] = RegisteredWorker.of(worker, args_type, name)
+        self._by_kind |= checked
+
 
 def _is_overridden(worker: Worker[Any], name: str) -> bool:
     return name in getattr(worker, "__dict__", {}) or getattr(type(worker), name) is not getattr(
@@ -81,7 +159,8 @@ def _is_overridden(worker: Worker[Any], name: str) -> bool:
     )
 
 
-def _args_type(worker: Worker[Any]) -> type:
+def args_type_of(worker: Worker[Any]) -> type:
+    """The args type a worker declares; raises ``WorkerArgsTypeError``."""
     declared: object = getattr(worker, "args_type", None)
     if isinstance(declared, type):
         return declared
@@ -93,9 +172,10 @@ def _args_type(worker: Worker[Any]) -> type:
                 isinstance(origin, type)
                 and issubclass(origin, Worker)
                 and arguments
-                and isinstance(arguments[0], type)
+                and says_args(arguments[0])
             ):
-                return arguments[0]
-    raise ValueError(
-        f"{type(worker).__name__} does not say its args type: derive from Worker[YourArgs]"
+                args_type: type = arguments[0]
+                return args_type
+    raise WorkerArgsTypeError(
+        type(worker).__name__, "derive from Worker[YourArgs], or register it with add_args()"
     )
