@@ -28,6 +28,7 @@ from riverengine.types.job import Json
 from riverengine.work.args import decode_args
 from riverengine.work.context import WorkContext, work_context
 from riverengine.work.go_json import RawJson, encode_json
+from riverengine.work.json_text import object_members
 
 CursorT = TypeVar("CursorT")
 
@@ -35,9 +36,6 @@ STEP_KEY = "river:resumable_step"
 CURSOR_KEY = "river:resumable_cursor"
 
 _PREFIX = '"river:resumable_'
-
-_SCANNER = json.JSONDecoder(parse_int=str, parse_float=str)
-"""Finds where values end, whatever numbers they hold."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -187,7 +185,7 @@ def _objection(state: ResumableState) -> BaseException | None:
 
 
 def _stored_state(metadata_json: str) -> ResumableState:
-    stored = _members(metadata_json)
+    stored = object_members(metadata_json)
     step = json.loads(stored[STEP_KEY]) if STEP_KEY in stored else ""
     resume_step = step if isinstance(step, str) else ""
     text = stored.get(CURSOR_KEY, "null")
@@ -195,35 +193,13 @@ def _stored_state(metadata_json: str) -> ResumableState:
         raise ResumableCursorError(
             "unmarshal resumable cursors: an array instead of an object", step_name=None
         )
-    cursors = {name: RawJson(cursor) for name, cursor in _members(text).items()}
+    cursors = {name: RawJson(cursor) for name, cursor in object_members(text).items()}
     return ResumableState(
         resume_step=resume_step,
         cursors=cursors,
         pending=[] if resume_step else sorted(cursors),
         is_resumed=not resume_step,
     )
-
-
-def _members(text: str) -> dict[str, str]:
-    """The members of a JSON object, each as the text it is stored as; none of other values."""
-    members: dict[str, str] = {}
-    if not text.startswith("{"):
-        return members
-    at = _behind(text, 0, "{")
-    while text[at] != "}":
-        name, end = _SCANNER.raw_decode(text, at)
-        start = _behind(text, end, ":")
-        _, end = _SCANNER.raw_decode(text, start)
-        members[name] = text[start:end]
-        at = _behind(text, end, ",")
-    return members
-
-
-def _behind(text: str, at: int, mark: str) -> int:
-    """The place of the first character behind blanks and an optional mark."""
-    while text[at] in " \t\r\n" + mark:
-        at += 1
-    return at
 
 
 # Around one step
