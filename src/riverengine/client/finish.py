@@ -69,7 +69,7 @@ class FinishApi(ClientCore):
 
     async def job_complete_tx(
         self,
-        tx: asyncpg.Connection,
+        tx: AsyncTransaction,
         job: Job[Any],
         *,
         metadata: Mapping[str, Json] | None = None,
