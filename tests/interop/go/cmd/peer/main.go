@@ -184,7 +184,7 @@ func (p *peer) call(ctx context.Context, req request) (any, error) {
 		}
 		return map[string]any{}, p.client.QueueResume(ctx, params.Name, nil)
 	}
-	return nil, fmt.Errorf("unknown method %s", req.Method)
+	return p.admin(ctx, req)
 }
 
 func (p *peer) start(ctx context.Context, params startParams) (any, error) {
