@@ -12,7 +12,7 @@ from riverengine.queries.notification import MAX_PAYLOAD_BYTES, metadata_changed
 from riverengine.types.errors import InvalidParamsError
 from riverengine.types.job import Json
 from riverengine.types.queue import Queue
-from riverengine.work.go_json import encode_json
+from riverengine.work.go_json import compact_json, encode_json
 
 
 class QueueApi(ClientCore):
@@ -82,20 +82,22 @@ class QueueApi(ClientCore):
         """
         text = encode_json(metadata, "metadata") if isinstance(metadata, Mapping) else metadata
         if text is not None:
-            _check_metadata(name, text)
+            text = _checked_metadata(name, text)
         async with self.transaction(tx) as connection:
             return await queries.queue_update(
                 connection, schema=self.config.schema, name=name, metadata_json=text
             )
 
 
-def _check_metadata(name: str, text: str) -> None:
+def _checked_metadata(name: str, text: str) -> str:
+    """The text as Go announces it: nothing but spaces and escapes may differ from the caller's."""
     try:
         is_object = isinstance(json.loads(text), dict)
     except (ValueError, RecursionError) as error:
         raise InvalidParamsError("metadata", f"metadata is not JSON: {error}") from error
     if not is_object:
         raise InvalidParamsError("metadata", "metadata must be a JSON object")
+    text = compact_json(text)
     size = len(metadata_changed_payload(name, text).encode())
     if size > MAX_PAYLOAD_BYTES:
         raise InvalidParamsError(
@@ -103,3 +105,4 @@ def _check_metadata(name: str, text: str) -> None:
             f"metadata makes a notification of {size:,} bytes; PostgreSQL's limit is"
             f" {MAX_PAYLOAD_BYTES:,}",
         )
+    return text

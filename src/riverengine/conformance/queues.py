@@ -44,7 +44,9 @@ async def _resume(session: Session, call: Call) -> Json:
 
 async def _update(session: Session, call: Call) -> Json:
     queue = await session.client().queue_update(
-        call["name"], metadata=call.get("metadata"), tx=session.transaction_of(call)
+        call["name"],
+        metadata=call.text("metadata") if "metadata" in call.params else None,
+        tx=session.transaction_of(call),
     )
     return queue_json(queue)
 

@@ -247,11 +247,17 @@ async def test_control_messages_have_go_s_bytes(client: Client, queues: list[str
         await client.queue_pause("a")
         await client.queue_resume("*")
         row = await client.queue_update("b", metadata={"k": 1})
-        found = [await asyncio.wait_for(heard.get(), 10) for _ in range(3)]
+        text = '{ "z": "<&>\u2028", "a b": [1.0, 2],\n"p": "a\\/b \\" c" }'
+        await client.queue_update("b", metadata=text)
+        found = [await asyncio.wait_for(heard.get(), 10) for _ in range(4)]
         await connection.remove_listener("public.river_control", hear)
     assert found == [
         '{"action":"pause","queue":"a"}',
         '{"action":"resume","queue":"*"}',
         '{"action":"metadata_changed","metadata":{"k":1},"queue":"b"}',
+        (
+            r'{"action":"metadata_changed","metadata":{"z":"\u003c\u0026\u003e\u2028",'
+            r'"a b":[1.0,2],"p":"a\/b \" c"},"queue":"b"}'
+        ),
     ]
     assert json.loads(row.metadata_json) == {"k": 1}
