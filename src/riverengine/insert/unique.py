@@ -7,7 +7,7 @@ keys are sorted, by their UTF-8 bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -126,7 +126,9 @@ def canonical_args(encoded: str, selected: Sequence[Path] | None = None) -> str:
     With paths given, and none of them present, the result is empty rather than ``{}``.
     """
     if selected is None:
-        members = {} if encoded in ("", "[]") else _members(encoded)
+        members: dict[str, str] = {}
+        for name, value in () if encoded in ("", "[]") else _members(encoded):
+            members.setdefault(name, value)
         ordered = sorted(members, key=lambda name: name.encode())
         return "{" + ",".join(f"{_key(name)}:{members[name]}" for name in ordered) + "}"
     tree: dict[str, object] = {}
@@ -157,12 +159,16 @@ def _place(tree: dict[str, object], path: Path, raw: str) -> None:
 
 
 def _select(encoded: str, path: Path) -> str | None:
-    raw: str | None = encoded
-    for part in path:
-        if raw is None or not raw.lstrip().startswith("{"):
-            return None
-        raw = _members(raw).get(part)
-    return raw
+    """The raw value at a path. Of repeated keys the first counts under which the path goes on."""
+    if not encoded.lstrip().startswith("{"):
+        return None
+    name, below = path[0], path[1:]
+    for key, value in _members(encoded):
+        if key == name:
+            found = _select(value, below) if below else value
+            if found is not None:
+                return found
+    return None
 
 
 def _render(tree: dict[str, object]) -> str:
@@ -173,15 +179,12 @@ def _render(tree: dict[str, object]) -> str:
     return "{" + ",".join(members) + "}"
 
 
-def _members(encoded: str) -> dict[str, str]:
-    """Top-level members with the raw text of their values; a repeated key keeps its first."""
-    members: dict[str, str] = {}
+def _members(encoded: str) -> Iterator[tuple[str, str]]:
+    """Top-level members with the raw text of their values, repeated keys as well."""
     try:
-        for name, value in object_members(encoded):
-            members.setdefault(name, value)
+        yield from object_members(encoded)
     except ValueError:
         raise UniqueOptsError("unique args must encode a JSON object") from None
-    return members
 
 
 def _key(name: str) -> str:
