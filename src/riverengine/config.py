@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from riverengine.types.errors import ConfigError
+from riverengine.types.schedule import Schedule
 from riverengine.work.error_handler import ErrorHandler
 from riverengine.work.extensions import Extensions, Plugin
 from riverengine.work.hooks import Hook
@@ -42,8 +43,12 @@ class Config:
     back at once the jobs its dead process left running; two living clients cannot share it (not
     with ``poll_only``, where nothing is taken back). rescuer_discards_unknown_kinds: discard
     stuck jobs of kinds that the leader does not know, as Go River does, instead of retrying
-    them. hooks, middleware: act as what their list says, the first outermost; plugins: as all
-    they can be, outside of both.
+    them. soft_stop_timeout: how long a stop lets jobs end by themselves before it cancels them;
+    None for ever. hard_stop_timeout: how long it then waits for jobs that ignore this, before it
+    abandons them: their code runs on, but no outcome of it counts, and the jobs are available to
+    other clients; None, as in Go, for ever. reindexer_schedule: None for every midnight UTC. hooks,
+    middleware: act as what their list says, the first outermost; plugins: as all they can be,
+    outside of both.
     """
 
     id: str | None = None
@@ -60,10 +65,12 @@ class Config:
     leader_election_disabled: bool = False
     poll_only: bool = False
     soft_stop_timeout: timedelta | None = None
+    hard_stop_timeout: timedelta | None = None
     cancelled_job_retention_period: timedelta = timedelta(hours=24)
     completed_job_retention_period: timedelta = timedelta(hours=24)
     discarded_job_retention_period: timedelta = timedelta(days=7)
     job_cleaner_timeout: timedelta = timedelta(seconds=30)
+    reindexer_schedule: Schedule | None = None
     reindexer_timeout: timedelta = timedelta(minutes=1)
     reindexer_index_names: Sequence[str] | None = None
     error_handler: ErrorHandler | None = None
@@ -116,8 +123,10 @@ class Config:
             or self.rescue_stuck_jobs_after < self.job_timeout
         ):
             raise ConfigError("rescue_stuck_jobs_after", "must not be shorter than job_timeout")
-        if self.soft_stop_timeout is not None and self.soft_stop_timeout < timedelta(0):
-            raise ConfigError("soft_stop_timeout", "must not be negative")
+        for setting in ("soft_stop_timeout", "hard_stop_timeout"):
+            timeout: timedelta | None = getattr(self, setting)
+            if timeout is not None and timeout < timedelta(0):
+                raise ConfigError(setting, "must not be negative")
         if self.schema is not None:
             validate_schema(self.schema)
         for queue, settings in self.queues.items():

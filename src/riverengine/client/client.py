@@ -15,6 +15,7 @@ import asyncpg
 
 from riverengine.client.admin import AdminApi
 from riverengine.client.finish import FinishApi
+from riverengine.client.running_jobs import RunningJobs
 from riverengine.config import Config, QueueConfig
 from riverengine.insert.plan import validate_queue_name
 from riverengine.queries.statement import Record
@@ -105,8 +106,9 @@ class Client(AdminApi, FinishApi):
         self._insert_limiter = InsertLimiter(self.config.fetch_cooldown, clock)
         self._events = EventHub(self.logger)
         self._elector_timings = elector_timings
-        self._maintenance_timings = maintenance_timings
-        self._producers: dict[str, Producer] = {}
+        self._maintenance_timings = maintenance_timings or MaintenanceTimings()
+        self._jobs = RunningJobs(self.config)
+        self._producers = self._jobs.producers
         self._notifier: Notifier | None = None
         self._completer: Completer | None = None
         self._elector: Elector | None = None
@@ -114,7 +116,6 @@ class Client(AdminApi, FinishApi):
         self._dead_clients: DeadClientRescuer | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._work: WorkSettings | None = None
-        self._cancelling = False
         self._shutdown: asyncio.Task[None] | None = None
 
     @property
@@ -130,12 +131,12 @@ class Client(AdminApi, FinishApi):
     @property
     def running(self) -> int:
         """Jobs running in this client."""
-        return sum(producer.running for producer in self._producers.values())
+        return len(self._jobs)
 
     @property
     def stuck_jobs(self) -> int:
         """Running jobs that ignore their timeout."""
-        return sum(producer.stuck for producer in self._producers.values())
+        return self._jobs.stuck
 
     @property
     def producers(self) -> Mapping[str, Producer]:
@@ -166,7 +167,7 @@ class Client(AdminApi, FinishApi):
         if not len(self.workers):
             raise ConfigError("workers", "at least one worker must be added")
         await self._check_database()
-        self._cancelling = False
+        self._jobs.begin()
         self.stopped.clear()
         try:
             await self._start_services()
@@ -186,11 +187,11 @@ class Client(AdminApi, FinishApi):
     async def stop_and_cancel(self, *, timeout: timedelta | None = None) -> None:
         """As :meth:`stop`, cancelling the running jobs; they become available again.
 
-        Plain functions in threads cannot be cancelled and are waited for.
+        Plain functions in threads cannot be cancelled: they are waited for, as is whatever ignores
+        its cancellation, unless ``Config.hard_stop_timeout`` abandons it.
         """
-        self._cancelling = True
-        for producer in self._producers.values():
-            producer.cancel_all(CancelCause.STOP)
+        if self.is_started:
+            self._jobs.cancel()
         await self._stop(timeout)
 
     async def add_queue(self, name: str, settings: QueueConfig) -> None:
@@ -264,7 +265,7 @@ class Client(AdminApi, FinishApi):
             self.database,
             schema=config.schema,
             clock=self.clock,
-            timings=self._maintenance_timings or MaintenanceTimings(),
+            timings=self._maintenance_timings,
             logger=logger,
         )
         await self._dead_clients.start()
@@ -335,12 +336,13 @@ class Client(AdminApi, FinishApi):
             clock=self.clock,
             logger=self.logger,
             threads=self._thread_pool,
+            short_delay=self._maintenance_timings.scheduler_interval,
         )
 
     def _executor_for(self, record: Record, on_stuck: Callable[[Executor], None]) -> Executor:
         assert self._work is not None
         executor = Executor(record, self._work, on_stuck)
-        if self._cancelling:
+        if self._jobs.is_cancelling:
             executor.cancel(CancelCause.STOP)
         return executor
 
@@ -364,16 +366,7 @@ class Client(AdminApi, FinishApi):
         shutdown.result()
 
     async def _shut_down(self) -> None:
-        soft = self.config.soft_stop_timeout
-        drains = asyncio.gather(*(producer.drain() for producer in self._producers.values()))
-        try:
-            async with asyncio.timeout(soft.total_seconds() if soft is not None else None):
-                await asyncio.shield(drains)
-        except TimeoutError:
-            self._cancelling = True
-            for producer in self._producers.values():
-                producer.cancel_all(CancelCause.STOP)
-            await drains
+        await self._jobs.drain()
         if self._completer is not None:
             await self._completer.drain()
         await self._stop_services()

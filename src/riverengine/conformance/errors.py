@@ -9,6 +9,7 @@ from riverengine.types.errors import (
     DatabaseUnavailableError,
     NotFoundError,
     RiverError,
+    StopTimeoutError,
 )
 
 INTERNAL = -32000
@@ -71,7 +72,6 @@ _DATABASE_ERRORS = (
     DatabaseUnavailableError,
     AmbiguousCommitError,
     OSError,
-    TimeoutError,
 )
 
 
@@ -82,15 +82,15 @@ def code_of(error: Exception) -> int:
             return error.code
         case NotFoundError():
             return NOT_FOUND
-        case _ if isinstance(error, _DATABASE_ERRORS) and not _is_ours(error):
+        case StopTimeoutError():
+            return REJECTED
+        case _ if isinstance(error, _DATABASE_ERRORS) or _is_refusal_of_the_database(error):
             return DATABASE
         case RiverError() | ValueError() | OverflowError():
             return REJECTED
     return INTERNAL
 
 
-def _is_ours(error: Exception) -> bool:
-    """Whether the engine raised it for a reason of its own, such as a grace time that ended."""
-    return isinstance(error, RiverError) and not isinstance(
-        error, DatabaseUnavailableError | AmbiguousCommitError
-    )
+def _is_refusal_of_the_database(error: Exception) -> bool:
+    """Whether the engine only gave PostgreSQL's error a name."""
+    return isinstance(error, RiverError) and isinstance(error.__cause__, asyncpg.PostgresError)

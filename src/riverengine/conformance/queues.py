@@ -43,10 +43,10 @@ async def _resume(session: Session, call: Call) -> Json:
 
 
 async def _update(session: Session, call: Call) -> Json:
+    # As the harness wrote it: the order of its members is announced.
+    metadata = call.text("metadata") if "metadata" in call.params else None
     queue = await session.client().queue_update(
-        call["name"],
-        metadata=call.text("metadata") if "metadata" in call.params else None,
-        tx=session.transaction_of(call),
+        call["name"], metadata=metadata, tx=session.transaction_of(call)
     )
     return queue_json(queue)
 

@@ -23,6 +23,7 @@ from riverengine.run.elector import ElectorTimings
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.periodic_job import PeriodicInterval, PeriodicJob
 from riverengine.types.job import JobRow, Json
+from riverengine.types.schedule import Schedule
 from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
 
 PERIODIC_ID = "conformance-periodic"
@@ -104,7 +105,10 @@ def config_of(params: Mapping[str, Json], observations: Observations) -> Config:
         cancelled_job_retention_period=_retention(params, "cancelled", timedelta(hours=24)),
         completed_job_retention_period=_retention(params, "completed", timedelta(hours=24)),
         discarded_job_retention_period=_retention(params, "discarded", timedelta(days=7)),
+        hard_stop_timeout=HARD_STOP_TIMEOUT,
         reindexer_index_names=params.get("reindexer_index_names"),
+        reindexer_schedule=_reindexer_schedule(params),
+        rescuer_discards_unknown_kinds=True,
         error_handler=(
             CancellingErrorHandler(observations) if params.get("error_handler_cancel") else None
         ),
@@ -137,8 +141,13 @@ def elector_timings_of(params: Mapping[str, Json]) -> ElectorTimings | None:
 
 
 def maintenance_timings_of(params: Mapping[str, Json]) -> MaintenanceTimings:
-    """The maintenance services' intervals."""
-    return MaintenanceTimings()
+    """The maintenance services' intervals: River's unless given."""
+    given = {
+        f"{name}_interval": params[f"{name}_interval_ms"] * _MILLISECOND
+        for name in ("job_cleaner", "queue_cleaner", "rescuer", "scheduler")
+        if f"{name}_interval_ms" in params
+    }
+    return MaintenanceTimings(**given)
 
 
 def _periodic_job(job_id: str, args: EchoArgs, opts: InsertOpts | None) -> PeriodicJob:
@@ -156,6 +165,11 @@ def _retention(params: Mapping[str, Json], state: str, default: timedelta) -> ti
     if given == -1:
         return FOREVER
     return default if given is None else given * _MILLISECOND
+
+
+def _reindexer_schedule(params: Mapping[str, Json]) -> Schedule | None:
+    interval = params.get("reindexer_interval_ms")
+    return None if interval is None else PeriodicInterval(interval * _MILLISECOND)
 
 
 def _retry_policy(params: Mapping[str, Json]) -> RetryPolicy:

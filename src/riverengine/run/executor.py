@@ -28,7 +28,7 @@ from riverengine.types.errors import JobRowDecodeError, UnknownJobKindError
 from riverengine.types.job import JobId, JobRow
 from riverengine.work.args import decode_args
 from riverengine.work.context import enter_work
-from riverengine.work.outcome import Failed, JobFinish, finish_of, outcome_of
+from riverengine.work.outcome import Failed, Interrupted, JobFinish, finish_of, outcome_of
 from riverengine.work.registry import RegisteredWorker
 from riverengine.work.resumable import begin_resumable, end_resumable
 from riverengine.work.retry import DefaultRetryPolicy
@@ -51,7 +51,7 @@ class WorkSettings:
     """What all executions of a client share.
 
     work: the workers, with what surrounds them.  threads: the pool for workers that are plain
-    functions.
+    functions.  short_delay: the longest delay after which a job is not left to the scheduler.
     """
 
     config: Config
@@ -60,6 +60,7 @@ class WorkSettings:
     clock: Clock
     logger: logging.Logger
     threads: Callable[[], ThreadPool]
+    short_delay: timedelta
 
 
 class Executor(Attempt):
@@ -69,7 +70,7 @@ class Executor(Attempt):
     """
 
     __slots__ = (
-        *("attempt", "attempted_at", "causes", "id", "is_stuck", "kind", "task"),
+        *("attempt", "attempted_at", "causes", "id", "is_abandoned", "is_stuck", "kind", "task"),
         *("_decode_error", "_job", "_on_stuck", "_record", "_registered", "_settings"),
         *("_timeout", "_timer", "_working"),
     )
@@ -86,6 +87,7 @@ class Executor(Attempt):
         self.attempt: int = max(record["attempt"], 0)
         self.attempted_at: datetime = record["attempted_at"]
         self.causes: frozenset[CancelCause] = _NO_CAUSE
+        self.is_abandoned = False
         self.is_stuck = False
         self.task: asyncio.Task[None] | None = None
         self._record = record
@@ -153,6 +155,15 @@ class Executor(Attempt):
             self, self.id, self.attempt, self.attempted_at, finish, started_at, ended_at
         )
 
+    def abandon(self) -> Completion:
+        """Give the attempt back although its code still runs; whatever that does is void."""
+        self.is_abandoned = True
+        now = self._settings.clock.now()
+        finish = finish_of(Interrupted(), row=self.row, now=now, started_at=self.attempted_at)
+        return Completion(
+            self, self.id, self.attempt, self.attempted_at, finish, self.attempted_at, now
+        )
+
     async def _finish(
         self,
         error: BaseException | None,
@@ -160,6 +171,7 @@ class Executor(Attempt):
         started_at: datetime,
         ended_at: datetime,
     ) -> JobFinish:
+        settings = self._settings
         outcome = outcome_of(
             error,
             cancelled_remotely=CancelCause.REMOTE in self.causes,
@@ -180,6 +192,7 @@ class Executor(Attempt):
             started_at=started_at,
             retry_at=retry_at,
             metadata=self.metadata,
+            short_delay=settings.short_delay,
         )
 
     def _read_row(self) -> JobRow:

@@ -149,6 +149,21 @@ class Producer(Service):
         for executor in (*self._active.values(), *self._superseded):
             executor.cancel(cause)
 
+    def abandon_all(self) -> None:
+        """Give back what still runs; its code is left behind, and its outcome will be dropped."""
+        for executor in self._active.values():
+            self.logger.error(
+                "job %d of kind %s ignores its cancellation; it is abandoned and given back",
+                *(executor.id, executor.kind),
+            )
+            self._completer.add(executor.abandon())
+        for executor in self._superseded:
+            executor.abandon()
+        self._active.clear()
+        self._superseded.clear()
+        if not self._fetching:
+            self._empty.set()
+
     async def run(self) -> None:
         """Fetch and run until cancelled."""
         self._draining = False
@@ -299,7 +314,11 @@ class Producer(Service):
 
     async def _work(self, executor: Executor) -> None:
         try:
-            self._completer.add(await executor.execute())
+            completion = await executor.execute()
+            if executor.is_abandoned:
+                self.logger.warning("abandoned job %d ended at last", executor.id)
+            else:
+                self._completer.add(completion)
         except Exception:
             self._left_to_rescuer.add(executor.id)
             self.logger.exception(

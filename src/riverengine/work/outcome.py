@@ -129,11 +129,13 @@ def finish_of(
     started_at: datetime,
     retry_at: datetime | None = None,
     metadata: Mapping[str, Json] | None = None,
+    short_delay: timedelta = SHORT_DELAY,
 ) -> JobFinish:
     """The columns to write for ``outcome``.
 
     now: the process's clock.  retry_at: for ``Failed`` with attempts left.  metadata: merged into
-    the stored object; values were checked when they were set.
+    the stored object; values were checked when they were set.  short_delay: up to which a retried
+    or snoozed job stays available.
     """
     merged = dict(metadata or {})
     match outcome:
@@ -150,7 +152,7 @@ def finish_of(
             )
         case Snoozed(duration):
             merged["snoozes"] = next_snooze_count(row.metadata.get("snoozes"))
-            short = duration <= SHORT_DELAY
+            short = duration <= short_delay
             return JobFinish(
                 state=JobState.AVAILABLE if short else JobState.SCHEDULED,
                 event_if_available=EventKind.JOB_SNOOZED,
@@ -175,7 +177,7 @@ def finish_of(
                     error_json=entry,
                     metadata_json=_metadata(merged),
                 )
-            short = retry_at - now <= SHORT_DELAY
+            short = retry_at - now <= short_delay
             return JobFinish(
                 state=JobState.AVAILABLE if short else JobState.RETRYABLE,
                 error_json=entry,

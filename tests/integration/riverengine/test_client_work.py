@@ -28,6 +28,7 @@ from riverengine import (
     metadata_set,
     record_output,
 )
+from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from tests.integration.riverengine.working import (
     Gate,
     NoteArgs,
@@ -238,6 +239,23 @@ async def test_an_error_after_a_missed_cancellation_cancels(pool: asyncpg.Pool) 
     assert event.kind is EventKind.JOB_CANCELLED
     assert row.state is JobState.CANCELLED
     assert len(row.errors) == 1
+
+
+async def test_delays_beyond_the_scheduler_s_interval_are_left_to_it(pool: asyncpg.Pool) -> None:
+    async def fail_or_snooze(job: Job[NoteArgs]) -> None:
+        if job.args.text == "snooze":
+            raise JobSnooze(timedelta(seconds=1))
+        raise ValueError("retried a second later")
+
+    timings = MaintenanceTimings(scheduler_interval=timedelta(milliseconds=50))
+    options = {"maintenance_timings": timings}
+    async with (
+        started(pool, NoteWorker(fail_or_snooze), client_options=options) as client,
+        client.subscribe() as events,
+    ):
+        await client.insert_many([NoteArgs("snooze"), NoteArgs("fail")])
+        found = {event.job.state for event in await ended(events, 2) if event.job is not None}
+    assert found == {JobState.SCHEDULED, JobState.RETRYABLE}
 
 
 async def test_an_unknown_kind_is_refused_at_insert_but_worked_as_an_error(

@@ -24,6 +24,7 @@ from riverengine.run.maintenance.scheduler import JobScheduler
 from riverengine.work.registry import Workers
 from riverengine.work.worker import NO_TIMEOUT, Job, Worker
 from tests.integration.riverengine.job_rows import insert_job, job, states
+from tests.integration.riverengine.working import wait_until
 
 NOW = MaintenanceTimings(stagger=timedelta(0), batch_pause=(timedelta(0), timedelta(0)))
 SMALL = replace(NOW, batch_size=2)
@@ -369,13 +370,36 @@ def test_the_reindexer_runs_at_midnight(hour: int) -> None:
     )
 
 
+async def test_the_reindexer_follows_the_schedule_given(database_url: str) -> None:
+    class Twice:
+        left = 2
+
+        def next(self, current: datetime, /) -> datetime | None:
+            self.left -= 1
+            return None if self.left < 0 else current + timedelta(milliseconds=20)
+
+    service = Reindexer(
+        lambda: asyncpg.connect(database_url),
+        config=Config(reindexer_index_names=["river_job_kind"], reindexer_schedule=Twice()),
+        clock=SystemClock(),
+        timings=NOW,
+    )
+    service.signal_ran.arm()
+    await service.start()
+    try:
+        assert await service.signal_ran.wait() == ["river_job_kind"]
+        assert await service.signal_ran.wait() == ["river_job_kind"]
+        await wait_until(lambda: not service.is_running)
+    finally:
+        await service.stop()
+
+
 async def test_a_failed_run_is_tried_again_at_the_next_tick(pool: asyncpg.Pool) -> None:
     service = JobCleaner(
         pool,
         config=Config(schema="nowhere"),
         clock=SystemClock(),
-        timings=NOW,
-        interval=timedelta(milliseconds=20),
+        timings=replace(NOW, job_cleaner_interval=timedelta(milliseconds=20)),
     )
     service.signal_failed.arm()
     await service.start()

@@ -26,10 +26,13 @@ class JobCleaner(IntervalService):
         clock: Clock,
         timings: MaintenanceTimings,
         logger: logging.Logger | None = None,
-        interval: timedelta = timedelta(seconds=30),
     ) -> None:
         super().__init__(
-            "job_cleaner", interval=interval, clock=clock, timings=timings, logger=logger
+            "job_cleaner",
+            interval=timings.job_cleaner_interval,
+            clock=clock,
+            timings=timings,
+            logger=logger,
         )
         self._pool = pool
         self._config = config

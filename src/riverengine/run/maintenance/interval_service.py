@@ -24,13 +24,19 @@ class MaintenanceTimings:
 
     stagger: longest random pause before the first run.  batch_size: rows per statement.
     reduced_batch_size: the same once the circuit breaker opened.  batch_pause: shortest and longest
-    pause between two batches.
+    pause between two batches.  ..._interval: between two runs of a service; the scheduler's is also
+    how early a job becomes available, and the longest delay of a retry or snooze that leaves a job
+    available.
     """
 
     stagger: timedelta = timedelta(seconds=1)
     batch_size: int = 10_000
     reduced_batch_size: int = 1_000
     batch_pause: tuple[timedelta, timedelta] = (timedelta(milliseconds=50), timedelta(seconds=1))
+    job_cleaner_interval: timedelta = timedelta(seconds=30)
+    queue_cleaner_interval: timedelta = timedelta(hours=1)
+    rescuer_interval: timedelta = timedelta(seconds=30)
+    scheduler_interval: timedelta = timedelta(seconds=5)
 
 
 class CircuitBreaker:

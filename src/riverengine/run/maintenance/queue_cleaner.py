@@ -31,10 +31,13 @@ class QueueCleaner(IntervalService):
         clock: Clock,
         timings: MaintenanceTimings,
         logger: logging.Logger | None = None,
-        interval: timedelta = timedelta(hours=1),
     ) -> None:
         super().__init__(
-            "queue_cleaner", interval=interval, clock=clock, timings=timings, logger=logger
+            "queue_cleaner",
+            interval=timings.queue_cleaner_interval,
+            clock=clock,
+            timings=timings,
+            logger=logger,
         )
         self._pool = pool
         self._config = config

@@ -24,6 +24,7 @@ from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
+from riverengine.types.schedule import Schedule
 
 INDEX_NAMES = (
     "river_job_args_index",
@@ -44,6 +45,14 @@ def next_midnight(after: datetime) -> datetime:
     return (after + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+class _Midnights:
+    """River's schedule."""
+
+    def next(self, current: datetime, /) -> datetime:
+        """The first midnight UTC after ``current``."""
+        return next_midnight(current)
+
+
 class Reindexer(Service):
     """Rebuilds each index concurrently, on a connection of its own."""
 
@@ -55,9 +64,7 @@ class Reindexer(Service):
         clock: Clock,
         timings: MaintenanceTimings,
         logger: logging.Logger | None = None,
-        next_run: Callable[[datetime], datetime] = next_midnight,
     ) -> None:
-        """next_run: the first run after an instant."""
         super().__init__("reindexer", logger)
         self._connect = connect
         self._schema = config.schema
@@ -70,23 +77,27 @@ class Reindexer(Service):
         )
         self._clock = clock
         self._timings = timings
-        self._next_run = next_run
+        self._schedule: Schedule = config.reindexer_schedule or _Midnights()
         self.failures = 0
         self.signal_ran: TestSignal[list[str]] = TestSignal()
         """Fired after every run with the names of the rebuilt indexes."""
 
     async def run(self) -> None:
-        """Rebuild at every midnight until cancelled; nothing to do without index names."""
+        """Rebuild at every instant of the schedule until cancelled."""
         await asyncio.sleep(random.random() * self._timings.stagger.total_seconds())
         due = self._next_run(self._clock.now())
         self.started.set()
-        if not self._index_names:
-            return
-        while True:
+        while due is not None and self._index_names:
             pause = (due - self._clock.now()).total_seconds()
             await asyncio.sleep(max(0.0, pause))
             self.signal_ran.fire(await self.run_once())
             due = self._next_run(due)
+
+    def _next_run(self, after: datetime) -> datetime | None:
+        following = self._schedule.next(after)
+        if following is not None and (following.tzinfo is None or following <= after):
+            raise ValueError("a schedule must return a later, aware instant")
+        return following
 
     async def run_once(self) -> list[str]:
         """Rebuild all indexes once and return the names of those rebuilt."""

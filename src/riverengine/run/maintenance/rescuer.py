@@ -58,9 +58,14 @@ class JobRescuer(IntervalService):
         clock: Clock,
         timings: MaintenanceTimings,
         logger: logging.Logger | None = None,
-        interval: timedelta = timedelta(seconds=30),
     ) -> None:
-        super().__init__("rescuer", interval=interval, clock=clock, timings=timings, logger=logger)
+        super().__init__(
+            "rescuer",
+            interval=timings.rescuer_interval,
+            clock=clock,
+            timings=timings,
+            logger=logger,
+        )
         self._pool = pool
         self._config = config
         self._workers = workers

@@ -20,9 +20,6 @@ from riverengine.run.maintenance.interval_service import IntervalService, Mainte
 NotifyInsertFunc = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]]
 """Tells the producers of these queues about new jobs, in the connection's open transaction."""
 
-INTERVAL = timedelta(seconds=5)
-"""Between two runs, and how early a job becomes available; fetching still waits for its time."""
-
 _DUE_WITHIN = timedelta(milliseconds=5)
 _TIMEOUT = 30.0
 _CONFLICT_RETRIES = 3
@@ -40,10 +37,13 @@ class JobScheduler(IntervalService):
         clock: Clock,
         timings: MaintenanceTimings,
         logger: logging.Logger | None = None,
-        interval: timedelta = INTERVAL,
     ) -> None:
         super().__init__(
-            "job_scheduler", interval=interval, clock=clock, timings=timings, logger=logger
+            "job_scheduler",
+            interval=timings.scheduler_interval,
+            clock=clock,
+            timings=timings,
+            logger=logger,
         )
         self._pool = pool
         self._config = config
@@ -67,7 +67,7 @@ class JobScheduler(IntervalService):
             jobs = await job_schedule(
                 conn,
                 schema=self._config.schema,
-                look_ahead=INTERVAL,
+                look_ahead=self.interval,
                 due_within=_DUE_WITHIN,
                 limit=limit,
                 timeout=_TIMEOUT,

@@ -58,7 +58,7 @@ async def test_queue_changes_of_a_transaction_appear_when_it_commits(adapter: Ad
     assert (inside["paused_at"] is None, after["paused_at"]) == (False, None)
 
 
-async def test_metadata_of_the_message_is_the_stored_object(
+async def test_metadata_is_announced_as_the_harness_wrote_it(
     adapter: Adapter, database: asyncpg.Connection
 ) -> None:
     await _queue(adapter)
@@ -68,10 +68,16 @@ async def test_metadata_of_the_message_is_the_stored_object(
         heard.append(arguments[-1])
 
     await database.add_listener("public.river_control", note)
-    await adapter.call("queue_update", name="default", metadata={"b": 1, "a": 2})
+    written = '{"zeta":"\\u003c&", "alpha":1,"path":"a\\/b"}'
+    answer = await adapter.ask(
+        '{"id":1,"jsonrpc":"2.0","method":"queue_update",'
+        f'"params":{{"name":"default","metadata":{written}}}}}'
+    )
+    assert answer["result"]["metadata"] == {"zeta": "<&", "alpha": 1, "path": "a/b"}
     while not heard:
         await database.fetchval("SELECT 1")
-    assert heard == ['{"action":"metadata_changed","metadata":{"a":2,"b":1},"queue":"default"}']
+    told = '{"zeta":"\\u003c\\u0026","alpha":1,"path":"a\\/b"}'
+    assert heard == [f'{{"action":"metadata_changed","metadata":{told},"queue":"default"}}']
 
 
 async def test_queues_of_a_running_client_are_added_changed_and_removed(adapter: Adapter) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import asyncpg
 import pytest
 
 from riverengine import Json
@@ -14,6 +15,7 @@ from tests.integration.riverengine.conformance.adapter import (
     NOT_FOUND,
     REJECTED,
     Adapter,
+    running_adapter,
 )
 
 
@@ -326,3 +328,151 @@ async def test_the_start_of_periodic_jobs_is_counted_once_a_term(adapter: Adapte
     await adapter.call("request_resign")
     stats = await _stats(adapter, lambda stats: stats["periodic_starts"] > 1)
     assert stats["periodic_starts"] == 2
+
+
+FAST = {f"{name}_interval_ms": 20 for name in ("elect", "rescuer", "scheduler")}
+
+
+async def test_a_job_of_a_dead_client_is_rescued_and_completed(
+    adapter: Adapter, database: asyncpg.Connection
+) -> None:
+    job = await adapter.call("insert", message="abandoned")
+    unknown = await adapter.call("raw_insert_no_notify", kind="unknown_kind")
+    await database.execute(
+        "UPDATE river_job SET state = 'running', attempt = 1, attempted_by = '{gone}', "
+        "attempted_at = now() - interval '1 hour'"
+    )
+    await adapter.call(
+        "start", client_id="rescuer", rescue_after_ms=1500, job_timeout_ms=1500, **FAST
+    )
+    job = await adapter.call("wait", id=job["id"])
+    assert (job["state"], job["attempt"]) == ("completed", 2)
+    assert job["attempted_by"] == ["gone", "rescuer"]
+    assert job["metadata"] == {"river:rescue_count": 1}
+    assert [error["error"] for error in job["errors"]] == ["Stuck job rescued by JobRescuer"]
+    unknown = await adapter.call("wait", id=unknown["id"])
+    assert (unknown["state"], unknown["attempt"]) == ("discarded", 1)
+
+
+async def test_jobs_without_timeout_are_not_rescued(
+    adapter: Adapter, database: asyncpg.Connection
+) -> None:
+    job = await adapter.call("insert", message="takes its time", opts={"queue": "elsewhere"})
+    marker = await adapter.call("raw_insert_no_notify", kind="unknown_kind")
+    await database.execute(
+        "UPDATE river_job SET state = 'running', attempt = 1, attempted_by = '{alive}', "
+        "attempted_at = now() - interval '2 hours'"
+    )
+    await adapter.call(
+        "start", client_id="rescuer", rescue_after_ms=60_000, job_timeout_disabled=True, **FAST
+    )
+    await adapter.wait_for_state(marker["id"], "discarded")
+    assert (await adapter.call("get", id=job["id"]))["state"] == "running"
+
+
+async def test_final_jobs_are_deleted_after_their_retention(
+    adapter: Adapter, database: asyncpg.Connection
+) -> None:
+    jobs = {}
+    for state in ("cancelled", "completed", "discarded"):
+        jobs[state] = await adapter.call("insert", opts={"pending": True})
+        await database.execute(
+            "UPDATE river_job SET state = $2::text::river_job_state, "
+            "finalized_at = now() - interval '2 hours' WHERE id = $1",
+            *(jobs[state]["id"], state),
+        )
+    await adapter.call(
+        "start",
+        client_id="cleaner",
+        cancelled_job_retention_ms=3_600_000,
+        completed_job_retention_ms=-1,
+        discarded_job_retention_ms=3_600_000,
+        job_cleaner_interval_ms=50,
+        queue_cleaner_interval_ms=50,
+        **FAST,
+    )
+    async with asyncio.timeout(20):
+        while True:
+            left = (await adapter.call("list"))["jobs"]
+            if len(left) == 1:
+                break
+            await asyncio.sleep(0.02)
+    assert (await adapter.call("get", id=jobs["completed"]["id"]))["state"] == "completed"
+
+
+async def test_indexes_are_rebuilt_in_turn_and_doubtful_ones_skipped(
+    adapter: Adapter, database: asyncpg.Connection
+) -> None:
+    async def file_of(index: str) -> int:
+        found: int = await database.fetchval(
+            "SELECT relfilenode FROM pg_class WHERE relname = $1", index
+        )
+        return found
+
+    doubtful, good = "conformance_doubtful", "conformance_good"
+    try:
+        for index in (doubtful, f"{doubtful}_ccnew1", good):
+            await database.execute(f"CREATE INDEX {index} ON river_job (kind)")
+        before = {index: await file_of(index) for index in (doubtful, good)}
+        await adapter.call(
+            "start",
+            client_id="reindexer",
+            reindexer_index_names=["conformance_missing", doubtful, good],
+            reindexer_interval_ms=200,
+            elect_interval_ms=20,
+        )
+        async with asyncio.timeout(20):
+            while True:
+                if await file_of(good) != before[good]:
+                    break
+                await asyncio.sleep(0.02)
+        await adapter.call("stop")
+        assert await file_of(doubtful) == before[doubtful]
+    finally:
+        for index in (doubtful, f"{doubtful}_ccnew1", good):
+            await database.execute(f"DROP INDEX IF EXISTS {index}")
+
+
+async def test_a_job_that_ignores_its_timeout_is_reported_once_and_given_up_at_the_end(
+    conformance_url: str, adapter: Adapter
+) -> None:
+    async with running_adapter(conformance_url) as stuck:
+        await stuck.call("start", client_id="stuck", job_timeout_ms=50, job_stuck_threshold_ms=100)
+        job = await stuck.call("insert", behavior="ignored_cancel")
+        stats = await _stats(stuck, lambda stats: stats["stuck_jobs"] > 0)
+        assert stats["stuck_jobs"] == 1
+        # The process ends all the same when its stdin does.
+    row = await adapter.call("get", id=job["id"])
+    assert (row["state"], row["attempt"]) == ("available", 0)
+
+
+async def test_stopping_hard_gives_back_a_job_that_ignores_it(
+    conformance_url: str, adapter: Adapter
+) -> None:
+    async with running_adapter(conformance_url) as ignoring:
+        await ignoring.call("start", client_id="ignoring", queue="ignored")
+        job = await ignoring.call("insert", behavior="ignored_cancel", opts={"queue": "ignored"})
+        await ignoring.wait_for_state(job["id"], "running")
+        await ignoring.call("stop", cancel=True)
+        row = await adapter.call("get", id=job["id"])
+        assert (row["state"], row["attempt"], row["errors"]) == ("available", 0, [])
+        await ignoring.call("start", client_id="ignoring")
+        assert (await ignoring.call("runtime_stats"))["stuck_jobs"] == 0
+
+
+async def test_a_killed_process_leaves_its_job_to_others(
+    conformance_url: str, adapter: Adapter
+) -> None:
+    async with running_adapter(conformance_url) as dying:
+        await dying.call("start", client_id="dying", elect_interval_ms=20)
+        job = await dying.call("insert", behavior="sleep", duration_ms=1_000)
+        await dying.wait_for_state(job["id"], "running")
+        dying.process.kill()
+        await dying.process.wait()
+    await adapter.call("fault_expire_leader")
+    await adapter.call("start", client_id="heir", rescue_after_ms=1500, job_timeout_ms=1500, **FAST)
+    job = await adapter.call("wait", id=job["id"])
+    assert (job["state"], job["attempt"], job["attempted_by"]) == (
+        *("completed", 2, ["dying", "heir"]),
+    )
+    assert job["metadata"]["river:rescue_count"] == 1
