@@ -217,6 +217,11 @@ class Client(AdminApi, FinishApi):
 
     # Parts
 
+    def _wake(self, queue: str) -> None:
+        producer = self._producers.get(queue)
+        if producer is not None:
+            producer.request_fetch()
+
     def _known_kinds(self) -> Collection[str] | None:
         if self.workers is None or self.config.skip_unknown_job_check:
             return None

@@ -9,12 +9,16 @@ from riverengine.client.core import ClientCore
 from riverengine.drivers import AsyncTransaction
 from riverengine.insert.options import InsertOpts
 from riverengine.insert.plan import InsertPlan, plan_insert
-from riverengine.queries.job_insert import job_insert_many, job_insert_many_fast
+from riverengine.queries.job_insert import (
+    job_insert_many,
+    job_insert_many_announced,
+    job_insert_many_fast,
+)
 from riverengine.queries.notification import TOPIC_INSERT, insert_payload, notify_many
 from riverengine.queries.statement import Executor
 from riverengine.run.bounded_pool import TIMEOUT
 from riverengine.run.insert_limiter import InsertLimiter
-from riverengine.run.pipeline import insert_through
+from riverengine.run.pipeline import insert_through, surrounds_insert
 from riverengine.types.errors import InsertError
 from riverengine.types.insert import InsertResult
 from riverengine.types.job import JobState
@@ -58,6 +62,8 @@ class InsertApi(ClientCore):
         the same unique key raise ``DuplicateInBatchError``.
         """
         plans = self._plan(jobs)
+        if tx is None and not surrounds_insert(self.extensions, plans):
+            return await self._insert_at_once(plans)
         async with self.transaction(tx, timeout=_limit(plans)) as connection:
             return await self.insert_plans(connection, plans)
 
@@ -105,6 +111,25 @@ class InsertApi(ClientCore):
             )
         return found
 
+    async def _insert_at_once(self, plans: Sequence[InsertPlan]) -> list[InsertResult]:
+        """Insert and announce by one statement, where nobody needs to see the transaction."""
+        queues = _announced_queues(plans)
+        allowed = self._insert_limiter.allowed(queues)
+        rows = await job_insert_many_announced(
+            self.database,
+            schema=self.config.schema,
+            plans=plans,
+            now=self.clock.now(),
+            payloads=[insert_payload(queue) for queue in allowed],
+            timeout=_limit(plans),
+        )
+        for queue in set(queues).difference(allowed):
+            self._wake(queue)
+        return [InsertResult(row, duplicate) for row, duplicate in rows]
+
+    def _wake(self, queue: str) -> None:
+        """Let this client's own producer hear of jobs whose announcement was suppressed."""
+
     async def notify_insert(self, db: Executor, queues: Sequence[str]) -> None:
         """Announce new jobs to the queues' producers, in the connection's transaction."""
         payloads = [insert_payload(queue) for queue in self._insert_limiter.allowed(queues)]
@@ -134,9 +159,11 @@ class InsertApi(ClientCore):
         return plans
 
     async def _announce(self, db: Executor, plans: Sequence[InsertPlan]) -> None:
-        await self.notify_insert(
-            db, [plan.queue for plan in plans if plan.state is JobState.AVAILABLE]
-        )
+        await self.notify_insert(db, _announced_queues(plans))
+
+
+def _announced_queues(plans: Sequence[InsertPlan]) -> list[str]:
+    return [plan.queue for plan in plans if plan.state is JobState.AVAILABLE]
 
 
 def _limit(plans: Sequence[InsertPlan]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -11,11 +12,13 @@ from riverengine.insert.plan import InsertPlan
 from riverengine.queries.conflicts import conflict_of
 from riverengine.queries.copy_text import copy_text
 from riverengine.queries.job_row import job_row_from_record
+from riverengine.queries.notification import TOPIC_INSERT
 from riverengine.queries.statement import CopyExecutor, Executor, statement
 from riverengine.types.job import JobRow
 
 _FILE = "job_insert.sql"
 _INSERT_MANY = statement(_FILE, "job_insert_many")
+_INSERT_MANY_ANNOUNCED = statement(_FILE, "job_insert_many_announced")
 _INSERT_NO_RETURNING = statement(_FILE, "job_insert_many_no_returning")
 _INSERT_COPY = statement(_FILE, "job_insert_copy")
 
@@ -37,6 +40,36 @@ async def job_insert_many(
     """
     try:
         records = await db.fetch(_INSERT_MANY.sql(schema), *_columns(plans, now))
+    except Exception as error:
+        _raise_conflict(error)
+        raise
+    return [(job_row_from_record(record), record["skipped_as_duplicate"]) for record in records]
+
+
+class Writer(Protocol):
+    """Runs a statement as a transaction by itself."""
+
+    async def write(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:
+        """The statement's rows; raises ``AmbiguousCommitError`` if the answer is lost."""
+
+
+async def job_insert_many_announced(
+    db: Writer,
+    *,
+    schema: str | None,
+    plans: Sequence[InsertPlan],
+    now: datetime,
+    payloads: Sequence[str],
+    timeout: float | None = None,
+) -> list[tuple[JobRow, bool]]:
+    """:func:`job_insert_many` and the notifications of it, in one transaction of its own."""
+    try:
+        records = await db.write(
+            _INSERT_MANY_ANNOUNCED.sql(schema),
+            *_columns(plans, now),
+            *(schema, TOPIC_INSERT, list(payloads)),
+            timeout=timeout,
+        )
     except Exception as error:
         _raise_conflict(error)
         raise

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -24,6 +24,10 @@ TIMEOUT = 10.0
 
 _GRACE = 2.0
 """Seconds for the server to confirm that a statement is cancelled, or a connection reset."""
+
+_KEPT = 2
+_LINGER = 0.01
+"""How many connections are kept for the next statement, and for how many seconds."""
 
 _BROKEN = (
     OSError,
@@ -47,59 +51,93 @@ class BoundedPool:
         """pool: stays the caller's to close."""
         self._pool = pool
         self._logger = logger or logging.getLogger("riverengine")
+        self._kept: list[tuple[asyncpg.Connection, float]] = []
+        self._sweep: asyncio.TimerHandle | None = None
+        self._giving_back: set[asyncio.Task[bool]] = set()
         self.lost = 0
         """Connections given up because they did not answer, for metrics."""
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:
         """The rows of a statement."""
         limit = TIMEOUT if timeout is None else timeout
-        async with self.acquire(timeout=limit) as connection:
+        async with self.statements(timeout=limit) as connection:
             rows: Sequence[Any] = await connection.fetch(query, *args, timeout=limit)
             return rows
 
     async def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Any:
         """The first row of a statement, or None."""
         limit = TIMEOUT if timeout is None else timeout
-        async with self.acquire(timeout=limit) as connection:
+        async with self.statements(timeout=limit) as connection:
             return await connection.fetchrow(query, *args, timeout=limit)
 
     async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any:
         """The first value of a statement's first row, or None."""
         limit = TIMEOUT if timeout is None else timeout
-        async with self.acquire(timeout=limit) as connection:
+        async with self.statements(timeout=limit) as connection:
             return await connection.fetchval(query, *args, timeout=limit)
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
         """Run a statement; returns its command tag."""
         limit = TIMEOUT if timeout is None else timeout
-        async with self.acquire(timeout=limit) as connection:
+        async with self.statements(timeout=limit) as connection:
             tag: str = await connection.execute(query, *args, timeout=limit)
             return tag
 
+    async def write(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:
+        """The rows of a statement that is a transaction by itself.
+
+        Raises ``AmbiguousCommitError`` when the connection broke before the answer came.
+        """
+        limit = TIMEOUT if timeout is None else timeout
+        async with self.statements(timeout=limit) as connection:
+            try:
+                rows: Sequence[Any] = await connection.fetch(query, *args, timeout=limit)
+            except _BROKEN as error:
+                # An argument refused by the driver never left; an error told by the server, on a
+                # connection that goes on, undid everything.
+                told = isinstance(error, asyncpg.PostgresError) and _is_open(connection)
+                if told or isinstance(error, ValueError):
+                    raise
+                _terminate(connection)
+                raise AmbiguousCommitError(
+                    "the connection broke while a statement was under way: its changes may be "
+                    "stored"
+                ) from error
+            return rows
+
     @asynccontextmanager
-    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[asyncpg.Connection]:
+    async def acquire(
+        self, *, timeout: float | None = None, keep: bool = False
+    ) -> AsyncIterator[asyncpg.Connection]:
         """A connection for a block that lasts at most ``timeout``, once one is free.
 
         Statements of the block need no timeout of their own, but one of exactly ``timeout`` lets
-        the server know that it should stop.
+        the server know that it should stop.  keep: for blocks that leave nothing behind in the
+        session; the next such block gets the connection without a reset.
         """
         limit = TIMEOUT if timeout is None else timeout
-        connection = await self._pool.acquire(timeout=limit)
+        kept = self._take_kept() if keep else None
+        connection = kept or await self._pool.acquire(timeout=limit)
         # Cancelling the block instead would let it wait for a rollback that never comes.
         ends = asyncio.get_running_loop().call_later(limit + _GRACE / 2, _terminate, connection)
         silent = False
+        clean = False
         try:
             yield connection
+            clean = keep
         except Exception as error:
+            cause = error.__cause__ if isinstance(error, AmbiguousCommitError) else error
             silent = not _is_open(connection) and (
-                isinstance(error, TimeoutError) or asyncio.get_running_loop().time() >= ends.when()
+                isinstance(cause, TimeoutError) or asyncio.get_running_loop().time() >= ends.when()
             )
             if silent and isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
                 raise TimeoutError(f"PostgreSQL did not answer within {limit:.0f} s") from error
             raise
         finally:
             ends.cancel()
-            if not await self._give_back(connection) or silent:
+            if clean and self._has_spare and _is_open(connection):
+                self._keep(connection)
+            elif not await self._give_back(connection) or silent:
                 await self._replace_others()
 
     @asynccontextmanager
@@ -134,6 +172,46 @@ class BoundedPool:
             except asyncio.CancelledError:
                 _terminate(connection)
                 raise
+
+    def statements(
+        self, *, timeout: float | None = None
+    ) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """A connection for statements that leave nothing behind in the session."""
+        return self.acquire(timeout=timeout, keep=True)
+
+    # Giving a connection back costs a round trip, which resets its session.
+
+    @property
+    def _has_spare(self) -> bool:
+        """Whether others can have a connection while one is kept."""
+        pool = self._pool
+        return len(self._kept) < _KEPT and (
+            pool.get_idle_size() > 0 or pool.get_size() < pool.get_max_size()
+        )
+
+    def _keep(self, connection: asyncpg.Connection) -> None:
+        loop = asyncio.get_running_loop()
+        self._kept.append((connection, loop.time()))
+        if self._sweep is None:
+            self._sweep = loop.call_later(_LINGER, self._sweep_kept)
+
+    def _take_kept(self) -> asyncpg.Connection | None:
+        while self._kept:
+            connection, _ = self._kept.pop()
+            if _is_open(connection):
+                return connection
+        return None
+
+    def _sweep_kept(self) -> None:
+        loop = asyncio.get_running_loop()
+        idle = loop.time() - _LINGER
+        for connection, since in [*self._kept]:
+            if since <= idle:
+                self._kept.remove((connection, since))
+                task = loop.create_task(self._give_back(connection), name="give-back")
+                self._giving_back.add(task)
+                task.add_done_callback(self._giving_back.discard)
+        self._sweep = loop.call_later(_LINGER, self._sweep_kept) if self._kept else None
 
     async def _give_back(self, connection: asyncpg.Connection) -> bool:
         """Return the connection to the pool; False when it did not answer."""

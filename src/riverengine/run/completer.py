@@ -21,6 +21,7 @@ from riverengine.queries.job_finish import (
     job_complete_plain_returning,
     job_finish_many,
 )
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.events import EventHub
@@ -69,7 +70,7 @@ class Completer(Service):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         schema: str | None,
         client_id: str,
@@ -164,7 +165,7 @@ class Completer(Service):
         failures = 0
         while batch:
             try:
-                async with self._pool.acquire(timeout=_TIMEOUT) as connection:
+                async with self._pool.statements(timeout=_TIMEOUT) as connection:
                     return await write(connection, batch)
             except _REFUSED as error:
                 if len(batch) == 1:

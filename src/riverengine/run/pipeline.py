@@ -151,6 +151,15 @@ def _own_middleware(registered: RegisteredWorker, inner: WorkChain) -> WorkChain
 # Inserts
 
 
+def surrounds_insert(extensions: Extensions, plans: Sequence[InsertPlan]) -> bool:
+    """Whether any middleware or hook of the client or of an args type sees the insert."""
+    args_types = {type(plan.args) for plan in plans}
+    return any(
+        each.insert_middleware or each.insert_begin
+        for each in (extensions, *(extensions_of(args_type) for args_type in args_types))
+    )
+
+
 async def insert_through(
     extensions: Extensions, plans: Sequence[InsertPlan], insert: InsertNext
 ) -> InsertResults:

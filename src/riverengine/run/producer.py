@@ -1,7 +1,8 @@
 """Fetches the jobs of one queue and keeps as many running as the queue's settings allow.
 
-Source: producer.go at v0.51.1 (protocol 5.2). One deviation, for speed: while a backlog is known,
-slots that became free are refilled without awaiting the cooldown.
+Source: producer.go at v0.51.1 (protocol 5.2). Two deviations, for speed: while a backlog is known,
+slots that became free are refilled without awaiting the cooldown; and a poll that finds nothing
+starts no cooldown, so that a job announced just after it need not wait.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from operator import itemgetter
 
-import asyncpg
-
 from riverengine.config import Config, QueueConfig
 from riverengine.queries.job_fetch import job_get_available, job_get_claimed
 from riverengine.queries.queue import queue_upsert
 from riverengine.queries.statement import Record
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.completer import Completer
 from riverengine.run.database_errors import DATABASE_ERRORS
@@ -45,7 +45,7 @@ class Producer(Service):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: BoundedPool,
         *,
         queue: str,
         settings: QueueConfig,
@@ -90,6 +90,7 @@ class Producer(Service):
         self._backlog = False
         self._claims_unsure = False
         self._requested = True
+        self._announced = False
         self._cancelled_while_fetching: set[int] = set()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -224,25 +225,26 @@ class Producer(Service):
         if self._draining or self._paused or limit <= 0:
             return
         self._requested = False
-        self._last_fetch = self._clock.monotonic()
+        if self._announced:
+            self._announced = False
+            self._last_fetch = self._clock.monotonic()
         self._fetching = True
         self._empty.clear()
         claiming = self._find_claims() if self._claims_unsure else self._claim(limit)
         claim = asyncio.create_task(claiming, name=f"riverengine:{self.name}:claim")
         try:
             try:
-                records = await asyncio.shield(claim)
+                claimed = await asyncio.shield(claim)
             except asyncio.CancelledError:
                 # The rows may be claimed already: they run, or they would wait for the rescuer.
                 await asyncio.wait({claim})
-                if claim.exception() is None:
-                    self._start_jobs(claim.result())
                 raise
-            self._start_jobs(records)
-            self._backlog = self._claims_unsure or len(records) >= limit
+            self._backlog = self._claims_unsure or claimed >= limit
             self._claims_unsure = False
+            if claimed:
+                self._last_fetch = self._clock.monotonic()
             self._requested = self._requested or self._backlog
-            self.signal_fetched.fire(len(records))
+            self.signal_fetched.fire(claimed)
         except DATABASE_ERRORS as error:
             self.fetch_errors += 1
             self._backlog = False
@@ -257,9 +259,10 @@ class Producer(Service):
             if not self.running:
                 self._empty.set()
 
-    async def _claim(self, limit: int) -> Sequence[Record]:
+    async def _claim(self, limit: int) -> int:
+        """Claim jobs and start them, before the connection goes back; returns their number."""
         began = self._clock.monotonic()
-        async with self._pool.acquire(timeout=TIMEOUT) as connection:
+        async with self._pool.statements(timeout=TIMEOUT) as connection:
             records = await job_get_available(
                 connection,
                 schema=self._config.schema,
@@ -269,11 +272,13 @@ class Producer(Service):
                 client_id=self._client_id,
                 timeout=TIMEOUT,
             )
+            ended = self._clock.monotonic()
+            self._start_jobs(records)
         if self._metric_hooks:
-            duration = timedelta(seconds=self._clock.monotonic() - began)
+            duration = timedelta(seconds=ended - began)
             self._emit(JobGetAvailableDurationMetric(duration, self.queue))
             self._emit(JobGetAvailableCountMetric(len(records), self.queue))
-        return records
+        return len(records)
 
     def _emit(self, metric: Metric) -> None:
         for hook in self._metric_hooks:
@@ -283,11 +288,11 @@ class Producer(Service):
                 # The jobs are claimed: nothing may keep them from being started.
                 self.logger.exception("the metric hook %s failed", type(hook).__name__)
 
-    async def _find_claims(self) -> Sequence[Record]:
-        """Jobs this client claimed without hearing of it."""
+    async def _find_claims(self) -> int:
+        """Start jobs this client claimed without hearing of it; returns their number."""
         known = {*self._active, *self._completer.pending_ids(), *self._left_to_rescuer}
-        async with self._pool.acquire(timeout=TIMEOUT) as connection:
-            return await job_get_claimed(
+        async with self._pool.statements(timeout=TIMEOUT) as connection:
+            records = await job_get_claimed(
                 connection,
                 schema=self._config.schema,
                 queue=self.queue,
@@ -295,6 +300,8 @@ class Producer(Service):
                 known=sorted(known),
                 timeout=TIMEOUT,
             )
+            self._start_jobs(records)
+        return len(records)
 
     def _start_jobs(self, records: Sequence[Record]) -> None:
         loop = asyncio.get_running_loop()
@@ -350,6 +357,7 @@ class Producer(Service):
     def request_fetch(self) -> None:
         """Fetch as soon as the cooldown and free slots allow it."""
         self._requested = True
+        self._announced = True
         self._wake.set()
 
     def _cancel(self, job_id: int) -> None:

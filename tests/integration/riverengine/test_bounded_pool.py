@@ -13,7 +13,7 @@ from riverengine import AmbiguousCommitError, Client, InsertOpts, UniqueOpts
 from riverengine.client import insert
 from riverengine.run import bounded_pool
 from riverengine.run.bounded_pool import BoundedPool
-from tests.integration.riverengine.working import NoteArgs
+from tests.integration.riverengine.working import NoteArgs, wait_until
 from tests.tcp_proxy import TcpProxy
 
 LIMIT = 1.0
@@ -159,14 +159,24 @@ async def test_an_error_of_a_statement_rolls_back_and_stays_itself(pool: asyncpg
 
 
 @pytest.mark.parametrize("stored", [True, False])
-async def test_a_connection_cut_at_commit_is_ambiguous_and_a_unique_key_settles_it(
-    proxy: TcpProxy, behind: asyncpg.Pool, pool: asyncpg.Pool, stored: bool
+@pytest.mark.parametrize("cut_at", [b"COMMIT;", b'"once"'], ids=["commit", "statement"])
+async def test_a_connection_cut_at_the_end_is_ambiguous_and_a_unique_key_settles_it(
+    proxy: TcpProxy, behind: asyncpg.Pool, pool: asyncpg.Pool, stored: bool, cut_at: bytes
 ) -> None:
     client = Client(behind)
     opts = InsertOpts(unique_opts=UniqueOpts(by_args=True))
-    proxy.cut_at(b"COMMIT;", delivered=stored)
+    proxy.cut_at(cut_at, delivered=stored)
+
+    async def insert_in_transaction() -> None:
+        async with client.transaction() as connection:
+            await client.insert(NoteArgs(text="once"), opts, tx=connection)
+
     with pytest.raises(AmbiguousCommitError):
-        await client.insert(NoteArgs(text="once"), opts)
+        await (
+            insert_in_transaction()
+            if cut_at == b"COMMIT;"
+            else client.insert(NoteArgs(text="once"), opts)
+        )
     assert proxy.cuts == 1
     assert await pool.fetchval("SELECT count(*) FROM river_job") == int(stored)
     result = await client.insert(NoteArgs(text="once"), opts)
@@ -196,7 +206,45 @@ async def test_an_insert_on_a_silent_link_ends_within_15_seconds(
     monkeypatch.setattr(insert, "TIMEOUT", LIMIT)
     proxy.fall_silent()
     async with asyncio.timeout(ENDS_WITHIN):
-        with pytest.raises(TimeoutError):
+        with pytest.raises(AmbiguousCommitError):
             await client.insert(NoteArgs())
     proxy.recover()
     await client.insert(NoteArgs())
+
+
+async def test_a_connection_kept_for_the_next_statement_goes_back_soon(
+    database_url: str,
+) -> None:
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
+        bounded = BoundedPool(pool)
+        first = await bounded.fetchval("SELECT pg_backend_pid()")
+        assert pool.get_idle_size() == 0
+        assert await bounded.fetchval("SELECT pg_backend_pid()") == first
+        await wait_until(lambda: pool.get_idle_size() == 1)
+        assert pool.get_size() == 1
+
+
+async def test_the_last_connection_of_a_pool_is_never_kept(database_url: str) -> None:
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=1) as pool:
+        bounded = BoundedPool(pool)
+        await bounded.execute("SELECT 1")
+        assert pool.get_idle_size() == 1
+
+
+async def test_a_block_that_may_leave_something_behind_is_reset(database_url: str) -> None:
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
+        bounded = BoundedPool(pool)
+        async with bounded.transaction() as connection:
+            await connection.execute("SET statement_timeout = 12345")
+        assert await bounded.fetchval("SHOW statement_timeout") == "0"
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await bounded.execute("SELECT 1 / 0")
+        assert pool.get_idle_size() == 1
+
+
+async def test_an_argument_the_driver_refuses_is_not_ambiguous(pool: asyncpg.Pool) -> None:
+    bounded = BoundedPool(pool)
+    with pytest.raises(asyncpg.DataError):
+        await bounded.write("SELECT $1::integer", "text")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await bounded.write("SELECT 1 / $1::integer", 0)

@@ -16,6 +16,7 @@ from tests.integration.riverengine.working import (
     NoteArgs,
     NoteWorker,
     ended,
+    heard,
     started,
     stored,
 )
@@ -38,7 +39,7 @@ async def test_jobs_left_running_run_again_at_once(pool: asyncpg.Pool) -> None:
     mine = await left_running(pool, "worker-1")
     others = await left_running(pool, "worker-2")
     worker = NoteWorker()
-    async with started(pool, worker, id="worker-1") as client, client.subscribe() as events:
+    async with heard(pool, worker, id="worker-1") as (_, events):
         (event,) = await ended(events)
     assert event.job is not None
     assert (event.job.id, event.job.attempt) == (mine, 2)
@@ -61,7 +62,7 @@ async def test_what_is_taken_back_follows_the_rescuer_s_rules(
 ) -> None:
     mine = await left_running(pool, "worker-1", **columns)
     worker = NoteWorker()
-    async with started(pool, worker, id="worker-1") as client, client.subscribe() as events:
+    async with heard(pool, worker, id="worker-1") as (_, events):
         if state is JobState.COMPLETED:
             await ended(events)
     row = await stored(pool, mine)

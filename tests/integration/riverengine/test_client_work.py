@@ -39,6 +39,8 @@ from tests.integration.riverengine.working import (
     wait_for_state,
 )
 
+MINUTE = timedelta(minutes=1)
+
 
 async def test_an_inserted_job_is_worked_and_completed(pool: asyncpg.Pool) -> None:
     worker = NoteWorker()
@@ -501,3 +503,24 @@ async def test_the_error_handler_does_not_hear_of_signals(
         await client.insert(NoteArgs())
         await ended(events)
     assert handler.told == []
+
+
+async def test_a_job_whose_announcement_is_suppressed_needs_no_poll(pool: asyncpg.Pool) -> None:
+    async with (
+        started(
+            pool, NoteWorker(), poll=MINUTE, fetch_cooldown=timedelta(milliseconds=100)
+        ) as client,
+        client.subscribe() as events,
+    ):
+        for text in "abc":
+            await client.insert(NoteArgs(text=text))
+        assert len(await ended(events, 3)) == 3
+
+
+async def test_a_fetch_nobody_asked_for_starts_no_cooldown(pool: asyncpg.Pool) -> None:
+    async with (
+        started(pool, NoteWorker(), poll=MINUTE, fetch_cooldown=MINUTE) as client,
+        client.subscribe() as events,
+    ):
+        await client.insert(NoteArgs())
+        await ended(events)

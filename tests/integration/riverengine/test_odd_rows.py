@@ -10,6 +10,7 @@ from tests.integration.riverengine.working import (
     NoteArgs,
     NoteWorker,
     ended,
+    heard,
     started,
     stored,
 )
@@ -51,7 +52,7 @@ async def test_an_odd_row_is_worked_and_holds_up_no_other(
                 raise RuntimeError("told to fail")
 
     worker = Failing()
-    async with started(pool, worker) as working, working.subscribe() as events:
+    async with heard(pool, worker) as (working, events):
         await ended(events, 2)
     assert sorted(job.args.text for job in worker.ran) == ["even", "odd"]
     row = await stored(pool, odd.id)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from riverengine import EventKind, JobState
-from riverengine.queries.statement import Record
 from riverengine.run.producer import Producer
 from tests.integration.riverengine.working import Gate, NoteArgs, NoteWorker, ended, started, stored
 
@@ -66,13 +64,13 @@ async def test_the_notifier_listens_again_after_its_connection_broke(pool: async
         notifier = client._notifier
         assert notifier is not None
         notifier.signal_lost.arm()
-        notifier.signal_listening.arm()
         killed = await pool.fetchval(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE"
             " 'LISTEN%' AND datname = current_database()"
         )
         assert killed == 1
         await notifier.signal_lost.wait()
+        notifier.signal_listening.arm()
         await notifier.signal_listening.wait()
         await client.insert(NoteArgs())
         (event,) = await ended(events)
@@ -111,12 +109,15 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(
     claim = Producer._claim
     lost: list[int] = []
 
-    async def lose_once(self: Producer, limit: int) -> Sequence[Record]:
-        records = await claim(self, limit)
-        if records and not lost:
-            lost.append(len(records))
+    async def lose_once(self: Producer, limit: int) -> int:
+        with monkeypatch.context() as patch:
+            if not lost:
+                patch.setattr(Producer, "_start_jobs", lambda *_: None)
+            claimed = await claim(self, limit)
+        if claimed and not lost:
+            lost.append(claimed)
             raise ConnectionResetError
-        return records
+        return claimed
 
     monkeypatch.setattr(Producer, "_claim", lose_once)
     async with started(pool, NoteWorker(gate)) as client, client.subscribe() as events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -83,6 +83,7 @@ async def started(
     poll: timedelta = FAST,
     stop: bool = True,
     client_options: Mapping[str, Any] | None = None,
+    before_start: Callable[[Client], None] | None = None,
     **config: Any,
 ) -> AsyncIterator[Client]:
     """A client at work, stopped at the end."""
@@ -93,12 +94,26 @@ async def started(
         **config,
     )
     client = Client(pool, settings, workers=workers_of(*workers), **(client_options or {}))
+    if before_start is not None:
+        before_start(client)
     await client.start()
     try:
         yield client
     finally:
         if stop:
             await client.stop_and_cancel(timeout=timedelta(seconds=10))
+
+
+@asynccontextmanager
+async def heard(
+    pool: asyncpg.Pool, *workers: Worker[Any], **options: Any
+) -> AsyncIterator[tuple[Client, Subscription]]:
+    """A client at work and its events from the very start, for jobs that wait for it already."""
+    subscriptions: list[Subscription] = []
+    options["before_start"] = lambda client: subscriptions.append(client.subscribe())
+    async with started(pool, *workers, **options) as client:
+        with closing(subscriptions[0]) as events:
+            yield client, events
 
 
 async def ended(events: Subscription, number: int = 1) -> list[Event]:

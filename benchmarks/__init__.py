@@ -1,0 +1,1 @@
+"""Programs that measure riverengine side by side with its peers; see ``docs/performance.md``."""
