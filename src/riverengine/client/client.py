@@ -281,7 +281,7 @@ class Client(AdminApi, FinishApi):
         if self._notifier is not None:
             await self._notifier.wait_until_listening()
             for producer in self._producers.values():
-                producer.request_fetch()
+                producer.poll()
 
     async def _start_leadership(self) -> None:
         self._elector = Elector(

@@ -110,6 +110,13 @@ class Database(Executor, Protocol):
         """
         ...
 
+    async def write(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:
+        """The rows of a statement that changes something, as a transaction by itself.
+
+        Raises ``AmbiguousCommitError`` when the connection breaks before the answer comes.
+        """
+        ...
+
 
 class DriverDatabase(DriverExecutor):
     """A :class:`Database` on another library, whose own settings limit how long things take."""
@@ -119,6 +126,12 @@ class DriverDatabase(DriverExecutor):
         self, *, timeout: float | None = None
     ) -> AbstractAsyncContextManager[DriverExecutor]:
         """A transaction of its own."""
+
+    async def write(
+        self, query: str, *args: object, timeout: float | None = None
+    ) -> list[DriverRecord]:
+        """The rows of a statement in a transaction of its own."""
+        return await self.fetch(query, *args, timeout=timeout)
 
     async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
         async with self.transaction() as executor:

@@ -355,9 +355,13 @@ class Producer(Service):
     # Control
 
     def request_fetch(self) -> None:
-        """Fetch as soon as the cooldown and free slots allow it."""
-        self._requested = True
+        """Jobs were announced: fetch as soon as the cooldown and free slots allow it."""
         self._announced = True
+        self.poll()
+
+    def poll(self) -> None:
+        """Look for jobs, though nobody announced any."""
+        self._requested = True
         self._wake.set()
 
     def _cancel(self, job_id: int) -> None:
