@@ -1,4 +1,4 @@
-"""Builds our programs on Go River's released modules."""
+"""Builds our programs on Go River's released modules, and River UI's own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,25 @@ from pathlib import Path
 import pytest
 
 MODULE = Path(__file__).parent / "go"
+_RIVER_UI = Path(__file__).parent / "go-riverui"
 _BINARIES = Path(__file__).parents[2] / ".cache" / "interop"
 
 
 def build(name: str) -> Path:
     """The program ``cmd/NAME``; without a Go toolchain the test is skipped, or failed in CI."""
+    return _build(name, f"./cmd/{name}", MODULE)
+
+
+def build_river_ui() -> Path:
+    """River UI's released program; skipped or failed as :func:`build`."""
+    return _build("riverui", "riverqueue.com/riverui/cmd/riverui", _RIVER_UI)
+
+
+def _build(name: str, package: str, module: Path) -> Path:
     if shutil.which("go") is None:
         if os.environ.get("CI"):
             pytest.fail("the interop tests need the Go toolchain")
         pytest.skip("the Go toolchain is not installed")
     target = _BINARIES / name
-    subprocess.run(["go", "build", "-o", str(target), f"./cmd/{name}"], cwd=MODULE, check=True)
+    subprocess.run(["go", "build", "-o", str(target), package], cwd=module, check=True)
     return target
