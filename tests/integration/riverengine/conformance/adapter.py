@@ -7,11 +7,12 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from riverengine import Json
 
+COMMAND = (sys.executable, "-m", "riverengine.conformance")
 LINE_LIMIT = 4 * 1024 * 1024
 """The longest answer the harness reads."""
 
@@ -86,10 +87,12 @@ class Adapter:
 
 
 @asynccontextmanager
-async def running_adapter(url: str, **environment: str) -> AsyncIterator[Adapter]:
+async def running_adapter(
+    url: str, command: Sequence[str] = COMMAND, **environment: str
+) -> AsyncIterator[Adapter]:
     """An adapter on a database, ended at the end, with its exit code checked."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "riverengine.conformance"),
+        *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "RIVER_CONFORMANCE_DATABASE_URL": url, **environment},
