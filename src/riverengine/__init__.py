@@ -26,7 +26,11 @@ from riverengine.queries.job_many import (
 from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.events import Subscription
 from riverengine.run.maintenance.cron import parse_cron
-from riverengine.run.maintenance.periodic_job import PeriodicInterval, PeriodicJob
+from riverengine.run.maintenance.periodic_job import (
+    PeriodicJob,
+    PeriodicJobBundle,
+    PeriodicJobHandle,
+)
 from riverengine.schema.migrator import Migrator, check_schema
 from riverengine.sync_client import SyncClient
 from riverengine.types.errors import (
@@ -76,6 +80,7 @@ from riverengine.types.metric import (
     MetricName,
 )
 from riverengine.types.queue import Queue
+from riverengine.types.schedule import NeverSchedule, PeriodicInterval, PeriodicSchedule
 from riverengine.types.signals import JobCancel, JobSnooze
 from riverengine.work.args import JobArgs
 from riverengine.work.context import (
@@ -206,11 +211,17 @@ __all__ = [
     "MigrationError",
     "Migrator",
     "NamedArgError",
+    "NeverSchedule",
     "NotFoundError",
     "OpenTransactionError",
     "Outcome",
     "PeriodicInterval",
     "PeriodicJob",
+    "PeriodicJobBundle",
+    "PeriodicJobError",
+    "PeriodicJobHandle",
+    "PeriodicJobIdTakenError",
+    "PeriodicSchedule",
     "Plugin",
     "Queue",
     "QueueAlreadyAddedError",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from riverengine.types.errors import ConfigError
-from riverengine.types.schedule import Schedule
+from riverengine.types.schedule import PeriodicSchedule
 from riverengine.work.error_handler import ErrorHandler
 from riverengine.work.extensions import Extensions, Plugin
 from riverengine.work.hooks import Hook
@@ -46,9 +46,9 @@ class Config:
     them. soft_stop_timeout: how long a stop lets jobs end by themselves before it cancels them;
     None for ever. hard_stop_timeout: how long it then waits for jobs that ignore this, before it
     abandons them: their code runs on, but no outcome of it counts, and the jobs are available to
-    other clients; None, as in Go, for ever. reindexer_schedule: None for every midnight UTC. hooks,
-    middleware: act as what their list says, the first outermost; plugins: as all they can be,
-    outside of both.
+    other clients; None, as in Go, for ever. reindexer_schedule: None for every midnight UTC,
+    ``NeverSchedule()`` for never. hooks, middleware: act as what their list says, the first
+    outermost; plugins: as all they can be, outside of both.
     """
 
     id: str | None = None
@@ -70,8 +70,8 @@ class Config:
     completed_job_retention_period: timedelta = timedelta(hours=24)
     discarded_job_retention_period: timedelta = timedelta(days=7)
     job_cleaner_timeout: timedelta = timedelta(seconds=30)
-    reindexer_schedule: Schedule | None = None
     reindexer_timeout: timedelta = timedelta(minutes=1)
+    reindexer_schedule: PeriodicSchedule | None = None
     reindexer_index_names: Sequence[str] | None = None
     error_handler: ErrorHandler | None = None
     retry_policy: RetryPolicy = field(default_factory=DefaultRetryPolicy)

@@ -15,6 +15,7 @@ import asyncpg
 
 from riverengine.client.admin import AdminApi
 from riverengine.client.finish import FinishApi
+from riverengine.client.leadership import LeadershipApi
 from riverengine.client.running_jobs import RunningJobs
 from riverengine.config import Config, QueueConfig
 from riverengine.insert.plan import validate_queue_name
@@ -49,7 +50,7 @@ from riverengine.work.registry import Workers
 _CONNECT_TIMEOUT = 10.0
 
 
-class Client(AdminApi, FinishApi):
+class Client(AdminApi, FinishApi, LeadershipApi):
     """Inserts and administers jobs; with queues and workers, and once started, works them.
 
     Example::
@@ -113,15 +114,11 @@ class Client(AdminApi, FinishApi):
         self._completer: Completer | None = None
         self._elector: Elector | None = None
         self._maintainer: Maintainer | None = None
+        self._leader_callbacks: list[Callable[[bool], None]] = []
         self._dead_clients: DeadClientRescuer | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._work: WorkSettings | None = None
         self._shutdown: asyncio.Task[None] | None = None
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether this client runs the fleet's maintenance at the moment."""
-        return self._elector is not None and self._elector.is_leader
 
     @property
     def is_started(self) -> bool:
@@ -282,32 +279,6 @@ class Client(AdminApi, FinishApi):
             await self._notifier.wait_until_listening()
             for producer in self._producers.values():
                 producer.poll()
-
-    async def _start_leadership(self) -> None:
-        self._elector = Elector(
-            self.database,
-            schema=self.config.schema,
-            client_id=self.id,
-            notifier=self._notifier,
-            logger=self.logger,
-            clock=self.clock,
-            timings=self._elector_timings,
-        )
-        self._maintainer = Maintainer(
-            self.database,
-            elector=self._elector,
-            config=self.config,
-            workers=self.workers,
-            periodic_jobs=self.periodic_jobs,
-            insert=self.insert_plans,
-            notify_insert=self.notify_insert,
-            connect=self._connect,
-            clock=self.clock,
-            timings=self._maintenance_timings,
-            logger=self.logger,
-        )
-        await self._maintainer.start()
-        await self._elector.start()
 
     async def _start_producer(self, name: str, settings: QueueConfig, completer: Completer) -> None:
         kinds = (

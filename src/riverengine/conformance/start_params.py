@@ -21,9 +21,9 @@ from riverengine.conformance.shapes import Flag, Integer, Items, Members
 from riverengine.insert.options import InsertOpts, UniqueOpts
 from riverengine.run.elector import ElectorTimings
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
-from riverengine.run.maintenance.periodic_job import PeriodicInterval, PeriodicJob
+from riverengine.run.maintenance.periodic_job import PeriodicJob
 from riverengine.types.job import JobRow, Json
-from riverengine.types.schedule import Schedule
+from riverengine.types.schedule import PeriodicInterval, PeriodicSchedule
 from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
 
 PERIODIC_ID = "conformance-periodic"
@@ -167,7 +167,7 @@ def _retention(params: Mapping[str, Json], state: str, default: timedelta) -> ti
     return default if given is None else given * _MILLISECOND
 
 
-def _reindexer_schedule(params: Mapping[str, Json]) -> Schedule | None:
+def _reindexer_schedule(params: Mapping[str, Json]) -> PeriodicSchedule | None:
     interval = params.get("reindexer_interval_ms")
     return None if interval is None else PeriodicInterval(interval * _MILLISECOND)
 

@@ -39,6 +39,11 @@ async def current_schema(db: Executor) -> str | None:
     return found
 
 
+def request_resign_payload() -> str:
+    """Asks the leader, whoever it is, to resign; the empty member is Go's."""
+    return '{"action":"request_resign","leader_id":""}'
+
+
 def insert_payload(queue: str) -> str:
     """Tells a queue's producers about new jobs; the space is Go's."""
     return f'{{"queue": {json.dumps(queue)}}}'

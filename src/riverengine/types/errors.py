@@ -18,6 +18,8 @@
     │   ├── WorkerAlreadyRegisteredError    its kind, or an alias of it, has a worker already
     │   ├── JobKindError                    its kind has characters River does not allow
     │   └── WorkerArgsTypeError             it does not say which args it takes
+    ├── PeriodicJobError (ValueError)       a periodic job's settings contradict River's rules
+    │   └── PeriodicJobIdTakenError         another periodic job has its ID
     ├── ResumableError                      resumable steps were used against their rules
     │   ├── ResumableUsageError             a call outside of a step, or one step inside another
     │   ├── ResumableStepNameError          a step name is used twice
@@ -165,6 +167,18 @@ class WorkerArgsTypeError(WorkerRegistrationError):
     def __init__(self, name: str, remedy: str) -> None:
         super().__init__(f"{name} does not say its args type: {remedy}")
         self.name = name
+
+
+class PeriodicJobError(RiverError, ValueError):
+    """The settings of a periodic job contradict River's rules."""
+
+
+class PeriodicJobIdTakenError(PeriodicJobError):
+    """The client has a periodic job with this ID; ``id`` tells it."""
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - River's name
+        super().__init__(f"periodic job with ID already registered: {id}")
+        self.id = id
 
 
 class ResumableError(RiverError):

@@ -21,6 +21,7 @@ from riverengine.run.maintenance.queue_cleaner import QueueCleaner
 from riverengine.run.maintenance.reindexer import INDEX_NAMES, Reindexer, next_midnight
 from riverengine.run.maintenance.rescuer import ERROR_TEXT, JobRescuer
 from riverengine.run.maintenance.scheduler import JobScheduler
+from riverengine.types.schedule import NeverSchedule
 from riverengine.work.registry import Workers
 from riverengine.work.worker import NO_TIMEOUT, Job, Worker
 from tests.integration.riverengine.job_rows import insert_job, job, states
@@ -392,6 +393,19 @@ async def test_the_reindexer_follows_the_schedule_given(database_url: str) -> No
         await wait_until(lambda: not service.is_running)
     finally:
         await service.stop()
+
+
+async def test_the_reindexer_may_never_run(database_url: str) -> None:
+    service = Reindexer(
+        lambda: asyncpg.connect(database_url),
+        config=Config(reindexer_schedule=NeverSchedule()),
+        clock=SystemClock(),
+        timings=NOW,
+    )
+    await service.start()
+    await service.started.wait()
+    await wait_until(lambda: not service.is_running)
+    await service.stop()
 
 
 async def test_a_failed_run_is_tried_again_at_the_next_tick(pool: asyncpg.Pool) -> None:

@@ -23,13 +23,14 @@ from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
 from riverengine.run.maintenance.periodic import PeriodicEnqueuer
 from riverengine.run.maintenance.periodic_job import (
-    NeverSchedule,
-    PeriodicInterval,
     PeriodicJob,
     PeriodicJobBundle,
+    PeriodicJobHandle,
 )
 from riverengine.run.service import Service
+from riverengine.types.errors import PeriodicJobError, PeriodicJobIdTakenError
 from riverengine.types.queue import Leader
+from riverengine.types.schedule import NeverSchedule, PeriodicInterval
 
 AT_ONCE = MaintenanceTimings(stagger=timedelta(0))
 START = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
@@ -106,8 +107,15 @@ async def slots(pool: asyncpg.Pool) -> list[datetime]:
 
 @pytest.mark.parametrize("id_", ["x", "a" * 128, "-a", "a b", "a\n", "", "é1"])
 def test_odd_ids_are_refused(id_: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(PeriodicJobError):
         PeriodicJob(NeverSchedule(), lambda: None, id_)
+
+
+def test_a_job_needs_a_schedule_and_a_constructor() -> None:
+    with pytest.raises(PeriodicJobError):
+        PeriodicJob(NeverSchedule(), None)  # type: ignore[arg-type]
+    with pytest.raises(PeriodicJobError):
+        PeriodicJob("0 * * * *", lambda: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("id_", ["ab", "a" * 127, "daily:report/v1.2", "a·b", "_a[1]<x>+"])
@@ -118,14 +126,22 @@ def test_proper_ids_are_taken(id_: str) -> None:
 def test_bundle_handles_grow_and_ids_are_unique() -> None:
     bundle = PeriodicJobBundle([minutely("one")])
     assert bundle.add(minutely("two")) == 1
-    with pytest.raises(ValueError, match="already registered: one"):
+    with pytest.raises(PeriodicJobIdTakenError) as error:
         bundle.add_many([minutely("three"), minutely("one")])
+    assert error.value.id == "one"
+    assert str(error.value) == "periodic job with ID already registered: one"
     assert len(bundle) == 2
     assert bundle.remove_by_id("one")
     assert not bundle.remove_by_id("one")
     assert bundle.add(minutely("one")) == 2
+    bundle.add_many([minutely("five"), minutely(None), minutely("six")])
+    bundle.remove_many_by_id(["five", "unknown", "two"])
+    bundle.remove_many([PeriodicJobHandle(2), PeriodicJobHandle(77)])
+    assert [job.id for job in bundle.jobs.values()] == [None, "six"]
     bundle.clear()
     assert bundle.jobs == {}
+    # Handles and IDs: the ones are never used again, the others are free.
+    assert bundle.add(minutely("six")) == 6
 
 
 def test_an_interval_must_be_positive() -> None:
@@ -162,7 +178,7 @@ async def test_a_late_enqueuer_catches_up_slot_by_slot(pool: asyncpg.Pool, term:
     try:
         await service.signal_waiting.wait()
         clock.instant += timedelta(minutes=3)
-        bundle.remove(99)  # wakes it
+        bundle.remove(PeriodicJobHandle(99))  # wakes it
         for _ in range(3):
             await service.signal_inserted.wait()
     finally:

@@ -8,48 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
+from typing import NewType
 
 from riverengine.insert.options import InsertOpts
+from riverengine.types.errors import PeriodicJobError, PeriodicJobIdTakenError
+from riverengine.types.schedule import PeriodicSchedule
 
 _ID = re.compile(r"\w[\w\-\[\]<>/.·:+]+", re.ASCII)
 
 
-class PeriodicSchedule(Protocol):
-    """When a periodic job runs."""
-
-    def next(self, current: datetime) -> datetime | None:
-        """The first instant after ``current`` (aware); None when there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodicInterval:
-    """Runs every ``interval``, counted from the leader's start."""
-
-    interval: timedelta
-
-    def __post_init__(self) -> None:
-        if self.interval <= timedelta(0):
-            raise ValueError("PeriodicInterval: the interval must be positive")
-
-    def next(self, current: datetime) -> datetime | None:
-        """``current`` plus the interval; None beyond the calendar's end."""
-        try:
-            return current + self.interval
-        except OverflowError:
-            return None
-
-
-class NeverSchedule:
-    """Never runs; of use together with ``run_on_start``."""
-
-    def next(self, current: datetime) -> datetime | None:
-        """None."""
-        return None
-
-
 Constructed = tuple[object, InsertOpts | None]
+
+PeriodicJobHandle = NewType("PeriodicJobHandle", int)
+"""Names a periodic job of one client; never used twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +34,8 @@ class PeriodicJob:
     each start of leadership as well.  catch_up: at the start of leadership also insert for the
     instants of this last while, unless their jobs exist; needs an ID and a schedule by the
     calendar.  Zero, River's behaviour, skips the instants at which nobody led.
+
+    Raises ``PeriodicJobError`` for settings River would refuse.
     """
 
     schedule: PeriodicSchedule
@@ -71,26 +45,31 @@ class PeriodicJob:
     catch_up: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
+        if not callable(self.constructor):
+            raise PeriodicJobError("the constructor must be a function")
+        if not callable(getattr(self.schedule, "next", None)):
+            raise PeriodicJobError("the schedule must have a method next()")
         if self.catch_up < timedelta(0):
-            raise ValueError("catch_up must not be negative")
+            raise PeriodicJobError("catch_up must not be negative")
         if self.id is None:
             if self.catch_up:
-                raise ValueError("catch_up needs a periodic job ID")
+                raise PeriodicJobError("catch_up needs an ID")
             return
         if len(self.id.encode()) >= 128:
-            raise ValueError("periodic job ID must be less than 128 bytes long")
+            raise PeriodicJobError("the ID must be less than 128 bytes long")
         if not _ID.fullmatch(self.id):
-            raise ValueError(f"periodic job ID {self.id!r} should match regex {_ID.pattern}")
+            raise PeriodicJobError(f"ID {self.id!r} should match regex {_ID.pattern}")
 
 
 class PeriodicJobBundle:
     """The periodic jobs of a client; may be changed at any time.
 
-    Handles are increasing integers, never used twice.
+    A change takes effect at once on the client that leads, and on the others when they lead: change
+    all alike. Handles are increasing integers, never used twice.
     """
 
     def __init__(self, jobs: Iterable[PeriodicJob] = ()) -> None:
-        self._jobs: dict[int, PeriodicJob] = {}
+        self._jobs: dict[PeriodicJobHandle, PeriodicJob] = {}
         self._next_handle = 0
         self._on_change: list[Callable[[], None]] = []
         self.add_many(jobs)
@@ -99,36 +78,37 @@ class PeriodicJobBundle:
         return len(self._jobs)
 
     @property
-    def jobs(self) -> Mapping[int, PeriodicJob]:
+    def jobs(self) -> Mapping[PeriodicJobHandle, PeriodicJob]:
         """The jobs by handle."""
         return dict(self._jobs)
 
-    def add(self, job: PeriodicJob) -> int:
-        """Add a job and return its handle; raises ``ValueError`` when its ID is taken."""
+    def add(self, job: PeriodicJob) -> PeriodicJobHandle:
+        """Add a job and return its handle; raises ``PeriodicJobIdTakenError``."""
         return self.add_many([job])[0]
 
-    def add_many(self, jobs: Iterable[PeriodicJob]) -> list[int]:
-        """Add all jobs or, on a taken ID, none; raises ``ValueError``."""
+    def add_many(self, jobs: Iterable[PeriodicJob]) -> list[PeriodicJobHandle]:
+        """Add all jobs or, on a taken ID, none; raises ``PeriodicJobIdTakenError``."""
         new = list(jobs)
         taken = {job.id for job in self._jobs.values() if job.id is not None}
         for job in new:
             if job.id is None:
                 continue
             if job.id in taken:
-                raise ValueError(f"periodic job with ID already registered: {job.id}")
+                raise PeriodicJobIdTakenError(job.id)
             taken.add(job.id)
-        handles = list(range(self._next_handle, self._next_handle + len(new)))
+        first = self._next_handle
+        handles = [PeriodicJobHandle(first + place) for place in range(len(new))]
         self._next_handle += len(new)
         self._jobs.update(zip(handles, new, strict=True))
         if new:
             self._changed()
         return handles
 
-    def remove(self, handle: int) -> None:
+    def remove(self, handle: PeriodicJobHandle) -> None:
         """Remove the job; unknown handles are ignored."""
         self.remove_many([handle])
 
-    def remove_many(self, handles: Iterable[int]) -> None:
+    def remove_many(self, handles: Iterable[PeriodicJobHandle]) -> None:
         """Remove several jobs; unknown handles are ignored."""
         for handle in handles:
             self._jobs.pop(handle, None)
@@ -141,6 +121,11 @@ class PeriodicJobBundle:
                 self.remove(handle)
                 return True
         return False
+
+    def remove_many_by_id(self, ids: Iterable[str]) -> None:
+        """Remove the jobs with these IDs; unknown ones are ignored."""
+        wanted = set(ids)
+        self.remove_many([handle for handle, job in self._jobs.items() if job.id in wanted])
 
     def clear(self) -> None:
         """Remove all jobs."""

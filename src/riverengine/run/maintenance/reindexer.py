@@ -24,7 +24,7 @@ from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
-from riverengine.types.schedule import Schedule
+from riverengine.types.schedule import PeriodicSchedule
 
 INDEX_NAMES = (
     "river_job_args_index",
@@ -77,7 +77,7 @@ class Reindexer(Service):
         )
         self._clock = clock
         self._timings = timings
-        self._schedule: Schedule = config.reindexer_schedule or _Midnights()
+        self._schedule: PeriodicSchedule = config.reindexer_schedule or _Midnights()
         self.failures = 0
         self.signal_ran: TestSignal[list[str]] = TestSignal()
         """Fired after every run with the names of the rebuilt indexes."""
