@@ -34,6 +34,8 @@ SCENARIOS = [
     "migrate",
     "periodic_job",
     "queue_pause",
+    "riverlog_new_middleware",
+    "riverlog_new_middleware_custom_context",
     "require_inserted",
     "require_many_inserted",
     "resumable_cursor_job",
@@ -42,6 +44,7 @@ SCENARIOS = [
     "scheduled_job",
     "subscription",
     "unique_job",
+    "work_func",
 ]
 """The programs that River's own examples correspond to, one each."""
 

@@ -9,8 +9,11 @@ from riverengine.testing.inserted import (
     ExpectedJob,
     RequireInsertedOpts,
     require_inserted,
+    require_inserted_sync,
     require_many_inserted,
+    require_many_inserted_sync,
     require_not_inserted,
+    require_not_inserted_sync,
 )
 from riverengine.testing.resumable import resumable_step_after, resumable_step_at_cursor
 from riverengine.testing.transaction_pool import TransactionPool
@@ -26,8 +29,11 @@ __all__ = [
     "WorkerTester",
     "job_of",
     "require_inserted",
+    "require_inserted_sync",
     "require_many_inserted",
+    "require_many_inserted_sync",
     "require_not_inserted",
+    "require_not_inserted_sync",
     "resumable_step_after",
     "resumable_step_at_cursor",
     "work_context",

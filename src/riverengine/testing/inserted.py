@@ -1,4 +1,8 @@
-"""Assertions on the jobs a database holds. Source: rivertest/rivertest.go at v0.51.1."""
+"""Assertions on the jobs a database holds. Source: rivertest/rivertest.go at v0.51.1.
+
+``db`` is a pool, or the caller's transaction on any library the clients take; the functions ending
+in ``_sync`` take those of ``SyncClient``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,14 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TypeVar
 
+import asyncpg
+
+from riverengine.drivers import AsyncTransaction, SyncTransaction
+from riverengine.drivers.recognise import async_executor, sync_executor
 from riverengine.queries.statement import Executor
 from riverengine.queries.testing import job_get_by_kind_many
+from riverengine.sync_client.stepping import run_to_end
+from riverengine.testing.transaction_pool import TransactionPool
 from riverengine.types.job import JobRow, JobState
 from riverengine.work.args import decode_args
 from riverengine.work.worker import Job
@@ -47,7 +57,7 @@ class ExpectedJob:
 
 
 async def require_inserted(
-    db: Executor,
+    db: asyncpg.Pool | AsyncTransaction,
     args_type: type[ArgsT],
     opts: RequireInsertedOpts | None = None,
     *,
@@ -55,10 +65,27 @@ async def require_inserted(
 ) -> Job[ArgsT]:
     """The one job of a kind that was inserted, whatever has become of it since.
 
-    db: a pool, or the connection of the transaction that inserted it.  schema: where River's
+    db: a pool, or the transaction that inserted it.  schema: where River's
     tables are; None for search_path's.  Raises ``AssertionError`` when there is none of the kind,
     more than one, or one that does not fit ``opts``; the message lists what was found.
     """
+    return await _require_inserted(_executor(db), args_type, opts, schema)
+
+
+def require_inserted_sync(
+    tx: SyncTransaction,
+    args_type: type[ArgsT],
+    opts: RequireInsertedOpts | None = None,
+    *,
+    schema: str | None = None,
+) -> Job[ArgsT]:
+    """:func:`require_inserted` for synchronous code."""
+    return run_to_end(_require_inserted(sync_executor(tx), args_type, opts, schema))
+
+
+async def _require_inserted(
+    db: Executor, args_type: type[ArgsT], opts: RequireInsertedOpts | None, schema: str | None
+) -> Job[ArgsT]:
     kind = _kind(args_type)
     rows = await job_get_by_kind_many(db, schema=schema, kinds=[kind])
     if not rows:
@@ -73,7 +100,7 @@ async def require_inserted(
 
 
 async def require_not_inserted(
-    db: Executor,
+    db: asyncpg.Pool | AsyncTransaction,
     args_type: type,
     opts: RequireInsertedOpts | None = None,
     *,
@@ -83,6 +110,23 @@ async def require_not_inserted(
 
     db, schema: as for :func:`require_inserted`.  Raises ``AssertionError`` with the jobs found.
     """
+    await _require_not_inserted(_executor(db), args_type, opts, schema)
+
+
+def require_not_inserted_sync(
+    tx: SyncTransaction,
+    args_type: type,
+    opts: RequireInsertedOpts | None = None,
+    *,
+    schema: str | None = None,
+) -> None:
+    """:func:`require_not_inserted` for synchronous code."""
+    run_to_end(_require_not_inserted(sync_executor(tx), args_type, opts, schema))
+
+
+async def _require_not_inserted(
+    db: Executor, args_type: type, opts: RequireInsertedOpts | None, schema: str | None
+) -> None:
     kind = _kind(args_type)
     rows = await job_get_by_kind_many(db, schema=schema, kinds=[kind])
     found = [row for row in rows if not _misfits(row, opts)]
@@ -95,7 +139,10 @@ async def require_not_inserted(
 
 
 async def require_many_inserted(
-    db: Executor, expected: Sequence[type | ExpectedJob], *, schema: str | None = None
+    db: asyncpg.Pool | AsyncTransaction,
+    expected: Sequence[type | ExpectedJob],
+    *,
+    schema: str | None = None,
 ) -> list[JobRow]:
     """The jobs of some kinds that were inserted: exactly these kinds, in this order and number.
 
@@ -104,6 +151,19 @@ async def require_many_inserted(
     found, and ``ValueError`` when nothing is expected: that is
     :func:`require_not_inserted`'s.
     """
+    return await _require_many_inserted(_executor(db), expected, schema)
+
+
+def require_many_inserted_sync(
+    tx: SyncTransaction, expected: Sequence[type | ExpectedJob], *, schema: str | None = None
+) -> list[JobRow]:
+    """:func:`require_many_inserted` for synchronous code."""
+    return run_to_end(_require_many_inserted(sync_executor(tx), expected, schema))
+
+
+async def _require_many_inserted(
+    db: Executor, expected: Sequence[type | ExpectedJob], schema: str | None
+) -> list[JobRow]:
     if not expected:
         raise ValueError("no jobs expected: use require_not_inserted() to say so")
     wanted = [each if isinstance(each, ExpectedJob) else ExpectedJob(each) for each in expected]
@@ -117,6 +177,13 @@ async def require_many_inserted(
     for place, (row, each) in enumerate(zip(rows, wanted, strict=True)):
         _require_fit(row, each.opts, f" (number {place} of those expected)")
     return rows
+
+
+def _executor(db: asyncpg.Pool | AsyncTransaction) -> Executor:
+    if isinstance(db, asyncpg.Pool | TransactionPool):
+        pool: Executor = db
+        return pool
+    return async_executor(db)
 
 
 def _kind(args_type: type) -> str:

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import asyncpg
+import psycopg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from riverengine import (
     ArgsEncodeError,
@@ -17,6 +19,7 @@ from riverengine import (
     Config,
     ErrorHandlerResult,
     EventKind,
+    InsertClient,
     InsertOpts,
     Job,
     JobCancel,
@@ -24,6 +27,7 @@ from riverengine import (
     JobRow,
     JobSnooze,
     JobState,
+    SyncClient,
     UniqueOpts,
     UnknownJobKindError,
     Worker,
@@ -43,8 +47,11 @@ from riverengine.testing import (
     WorkerTester,
     job_of,
     require_inserted,
+    require_inserted_sync,
     require_many_inserted,
+    require_many_inserted_sync,
     require_not_inserted,
+    require_not_inserted_sync,
     resumable_step_after,
     resumable_step_at_cursor,
     work_context,
@@ -201,6 +208,22 @@ async def test_a_long_list_of_jobs_is_cut(client: Client, tx: asyncpg.Connection
     await client.insert_many([NoteArgs() for _ in range(23)], tx=tx)
     with pytest.raises(AssertionError, match="and 3 more"):
         await require_not_inserted(tx, NoteArgs)
+
+
+async def test_transactions_of_other_libraries_are_looked_into(database_url: str) -> None:
+    engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://"))
+    with psycopg.connect(database_url) as connection:
+        SyncClient().insert(NoteArgs(text="psycopg"), tx=connection)
+        assert require_inserted_sync(connection, NoteArgs).args.text == "psycopg"
+        assert len(require_many_inserted_sync(connection, [NoteArgs])) == 1
+        require_not_inserted_sync(connection, OtherArgs)
+        with pytest.raises(AssertionError, match="none is expected"):
+            require_not_inserted_sync(connection, NoteArgs)
+        connection.rollback()
+    async with AsyncSession(engine) as session:
+        await InsertClient(engine).insert(NoteArgs(text="sqlalchemy"), tx=session)
+        assert (await require_inserted(session, NoteArgs)).args.text == "sqlalchemy"
+    await engine.dispose()
 
 
 async def test_what_is_no_args_type_is_refused(tx: asyncpg.Connection) -> None:

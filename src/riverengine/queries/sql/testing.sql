@@ -1,7 +1,8 @@
 -- name: job_get_by_kind_many
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
 FROM /* SCHEMA */river_job
 WHERE kind = ANY ($1::text[])
 ORDER BY id;
@@ -18,7 +19,8 @@ SET
 WHERE id = $1::bigint
 RETURNING
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states;
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states;
 
 -- name: schema_create_command
 SELECT format('CREATE SCHEMA %I', $1::text);
