@@ -131,7 +131,7 @@ class DriverDatabase(DriverExecutor):
         self, query: str, *args: object, timeout: float | None = None
     ) -> list[DriverRecord]:
         """The rows of a statement in a transaction of its own."""
-        return await self.fetch(query, *args, timeout=timeout)
+        return await self.run(query, args)
 
     async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
         async with self.transaction() as executor:

@@ -51,7 +51,7 @@ async def test_a_commit_without_an_answer_is_ambiguous(
     client = distant.client()
     proxy.cut_at(b"COMMIT", delivered=delivered)
     with pytest.raises(AmbiguousCommitError) as ambiguous:
-        await distant.do(client.insert, NoteArgs())
+        await distant.do(client.insert_many_fast, [NoteArgs()])
     assert ambiguous.value.__cause__ is not None
     assert proxy.cuts == 1
     if delivered:
@@ -68,7 +68,7 @@ async def test_a_connection_lost_before_the_commit_is_no_ambiguity(
     client = distant.client()
     proxy.cut_at(b"pg_notify", delivered=False)
     with pytest.raises(Exception, match=r".") as lost:
-        await distant.do(client.insert, NoteArgs())
+        await distant.do(client.insert_many_fast, [NoteArgs()])
     assert not isinstance(lost.value, AmbiguousCommitError)
     assert proxy.cuts == 1
     assert await count(pool) == 0
