@@ -130,7 +130,7 @@ class DriverDatabase(DriverExecutor):
     async def write(
         self, query: str, *args: object, timeout: float | None = None
     ) -> list[DriverRecord]:
-        """The rows of a statement in a transaction of its own."""
+        """The rows of a statement in a transaction of its own. timeout: not used."""
         return await self.run(query, args)
 
     async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:

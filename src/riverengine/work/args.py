@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from riverengine.types.errors import ArgsDecodeError, ArgsEncodeError
 from riverengine.work.decode import MisfitError, text_decoder
-from riverengine.work.go_json import encode_json
+from riverengine.work.go_json import Fields, encode_json
 
 T = TypeVar("T")
 
@@ -37,7 +37,11 @@ def encode_args(args: object) -> str:
         text = to_json()
         if not isinstance(text, str):
             raise ArgsEncodeError("to_json() must return a str")
-        return encode_json(json.loads(text))
+        try:
+            value = json.loads(text, object_pairs_hook=Fields)
+        except (ValueError, RecursionError):
+            raise ArgsEncodeError("to_json() must return JSON") from None
+        return encode_json(value)
     if dataclasses.is_dataclass(args):
         return encode_json(args)
     if hasattr(type(args), "__struct_fields__"):

@@ -24,6 +24,13 @@ class RawJson:
     text: str
 
 
+class Fields(dict[str, object]):
+    """An object whose members keep their order, as a Go struct's; others' are sorted, as a map's.
+
+    ``json.loads(text, object_pairs_hook=Fields)`` keeps what a text says.
+    """
+
+
 _ESCAPED = re.compile(r'["\\<>&\u2028\u2029\x00-\x1f]')
 _HTML = re.compile("[<>&\u2028\u2029]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[ \t\r\n]+')
@@ -98,7 +105,7 @@ def _encode_mapping(value: Mapping[object, object], path: str, depth: int) -> st
         key: encode_string(key, path) + ":" + encode_json(item, f"{path}.{key}", depth + 1)
         for key, item in keys.items()
     }
-    ordered = sorted(encoded, key=lambda key: key.encode())
+    ordered = encoded if isinstance(value, Fields) else sorted(encoded, key=str.encode)
     return "{" + ",".join(encoded[key] for key in ordered) + "}"
 
 

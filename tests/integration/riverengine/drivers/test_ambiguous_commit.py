@@ -58,7 +58,7 @@ async def test_a_commit_without_an_answer_is_ambiguous(
         await committed(pool)
     assert await count(pool) == int(delivered)
     # The next call opens another connection.
-    await distant.do(client.insert, NoteArgs())
+    await distant.do(client.insert_many_fast, [NoteArgs()])
     assert await count(pool) == 1 + int(delivered)
 
 

@@ -127,6 +127,7 @@ async def test_execute_wrappers_and_the_query_log_see_the_statements(pool: async
         with connection.execute_wrapper(watch):
             SyncClient("default").insert(NoteArgs())
             SyncClient("default").insert_many_fast([NoteArgs()])
+        # COPY is no execute of Django's; its announcement is.
         assert [("INSERT INTO" in sql, "pg_notify" in sql) for sql in seen] == [
             (True, True),
             (False, True),

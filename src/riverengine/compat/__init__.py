@@ -1,0 +1,1 @@
+"""Other libraries' interfaces on this engine, for their users to move over."""

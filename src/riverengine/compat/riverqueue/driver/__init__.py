@@ -1,0 +1,1 @@
+"""Drivers of the clients; there is one, as in ``riverqueue``."""
