@@ -14,6 +14,7 @@ import asyncpg
 from riverengine.queries.statement import Executor
 
 OID_BIT = 1560
+OID_BYTEA = 17
 OID_TIMESTAMPTZ = 1184
 
 
@@ -162,4 +163,8 @@ def _bits(value: object) -> object:
     return asyncpg.BitString(value) if isinstance(value, str) else value
 
 
-_READ = {OID_BIT: _bits, OID_TIMESTAMPTZ: _utc}
+def _bytes(value: object) -> object:
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
+_READ = {OID_BIT: _bits, OID_BYTEA: _bytes, OID_TIMESTAMPTZ: _utc}

@@ -43,3 +43,15 @@ def test_statement_is_used(named: Statement) -> None:
 
 def test_there_are_statements() -> None:
     assert len(STATEMENTS) > 20
+
+
+@pytest.mark.parametrize("named", STATEMENTS, ids=lambda named: named.name)
+async def test_json_travels_as_text(named: Statement, pool: asyncpg.Pool) -> None:
+    """A caller's connection may have JSON codecs of its own, which must not touch our JSON."""
+    async with pool.acquire() as connection:
+        prepared = await connection.prepare(named.sql(None))
+        types = [
+            *((f"${number}", found) for number, found in enumerate(prepared.get_parameters(), 1)),
+            *((attribute.name, attribute.type) for attribute in prepared.get_attributes() or ()),
+        ]
+    assert [(name, found.name) for name, found in types if "json" in found.name] == []

@@ -48,22 +48,23 @@ UPDATE /* SCHEMA */river_job
 SET
     state = $2::/* SCHEMA */river_job_state,
     finalized_at = now(),
-    metadata = metadata || $3::jsonb,
-    errors = CASE WHEN $4::jsonb IS NULL THEN errors ELSE array_append(errors, $4::jsonb) END
+    metadata = metadata || $3::text::jsonb,
+    errors = CASE WHEN $4::text::jsonb IS NULL THEN errors ELSE array_append(errors, $4::text::jsonb) END
 WHERE id = $1::bigint
     AND state = 'running'
 RETURNING
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states;
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states;
 
 -- name: conformance_insert_exact
 INSERT INTO /* SCHEMA */river_job (id, args, kind, max_attempts, metadata)
 VALUES (
     coalesce($1::bigint, nextval('/* SCHEMA */river_job_id_seq'::regclass)),
-    $2::jsonb,
+    $2::text::jsonb,
     $3::text,
     25,
-    $4::jsonb
+    $4::text::jsonb
 )
 RETURNING id;
 
@@ -73,16 +74,16 @@ INSERT INTO /* SCHEMA */river_job (
     metadata, priority, queue, scheduled_at, state, tags, unique_key, unique_states
 )
 VALUES (
-    $1::jsonb,
+    $1::text::jsonb,
     3,
     '2026-01-02T03:04:06.123456Z',
     ARRAY['go-client', 'candidate-client'],
     '2026-01-02T03:04:05.6789Z',
-    ARRAY[$2::jsonb],
+    ARRAY[$2::text::jsonb],
     '2026-01-02T03:04:07.000001Z',
     'conformance_full_row',
     4,
-    $3::jsonb,
+    $3::text::jsonb,
     2,
     'priority_jobs',
     '2026-01-02T03:04:05.999999Z',
@@ -93,7 +94,8 @@ VALUES (
 )
 RETURNING
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states;
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states;
 
 -- name: conformance_raw_json
 SELECT args::text AS args, metadata::text AS metadata

@@ -28,14 +28,16 @@ FROM claimed
 WHERE job.id = claimed.id
 RETURNING
     job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
-    job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
-    job.kind, job.metadata, job.queue, job.tags, job.unique_key, job.unique_states;
+    job.finalized_at, job.scheduled_at, job.priority, job.args::text, job.attempted_by,
+    job.errors::text[], job.kind, job.metadata::text, job.queue, job.tags, job.unique_key,
+    job.unique_states;
 
 -- name: job_get_claimed
 -- What a client holds in a queue, less the jobs it knows of.
 SELECT
     id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args, attempted_by, errors, kind, metadata, queue, tags, unique_key, unique_states
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
 FROM /* SCHEMA */river_job
 WHERE state = 'running'
     AND queue = $1::text

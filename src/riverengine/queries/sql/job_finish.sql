@@ -24,7 +24,7 @@ WHERE job.id = input.id
     AND greatest(job.attempt, 0) = input.attempt
     AND job.attempted_at = input.attempted_at
     AND job.attempted_by[array_upper(job.attempted_by, 1)] = $5::text
-RETURNING job.id, job.metadata;
+RETURNING job.id, job.metadata::text;
 
 -- name: job_finish_many
 -- A retry, snooze or interruption of a job whose cancellation was asked for cancels it instead.

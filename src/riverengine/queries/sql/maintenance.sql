@@ -62,16 +62,16 @@ RETURNING
 -- name: job_get_stuck
 SELECT
     job.id,
-    job.args,
+    job.args::text,
     job.attempt,
     job.attempted_at,
     job.attempted_by,
     job.created_at,
-    job.errors,
+    job.errors::text[],
     job.finalized_at,
     job.kind,
     job.max_attempts,
-    job.metadata,
+    job.metadata::text,
     job.priority,
     job.queue,
     job.state,
@@ -163,8 +163,8 @@ SELECT pg_advisory_xact_lock(
 SELECT EXISTS (
     SELECT 1
     FROM /* SCHEMA */river_job
-    WHERE metadata @> $1::jsonb
-        OR (metadata @> $2::jsonb AND scheduled_at = $3::timestamptz)
+    WHERE metadata @> $1::text::jsonb
+        OR (metadata @> $2::text::jsonb AND scheduled_at = $3::timestamptz)
 );
 
 -- name: index_artifacts

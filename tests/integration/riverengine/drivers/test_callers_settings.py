@@ -17,9 +17,19 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from riverengine import Client, InsertClient, InsertManyParams, InsertOpts, SyncClient, UniqueOpts
+from riverengine import (
+    Client,
+    InsertClient,
+    InsertManyParams,
+    InsertOpts,
+    Job,
+    JobState,
+    SyncClient,
+    UniqueOpts,
+    record_output,
+)
 from tests.integration.riverengine.drivers.libraries import in_dialect
-from tests.integration.riverengine.working import NoteArgs, stored
+from tests.integration.riverengine.working import NoteArgs, NoteWorker, ended, started, stored
 
 OPTS = InsertOpts(metadata={"a": ["b"]}, unique_opts=UniqueOpts(by_args=True), tags=("tag",))
 JOBS = [InsertManyParams(NoteArgs(text="x"), OPTS)]
@@ -29,12 +39,16 @@ JOBS = [InsertManyParams(NoteArgs(text="x"), OPTS)]
 async def with_codecs(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection that decodes JSON, as asyncpg's own documentation shows."""
     connection = await asyncpg.connect(database_url)
+    await set_codecs(connection)
+    yield connection
+    await connection.close()
+
+
+async def set_codecs(connection: asyncpg.Connection) -> None:
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
             name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
         )
-    yield connection
-    await connection.close()
 
 
 async def test_an_asyncpg_connection_with_json_codecs(
@@ -66,6 +80,24 @@ async def test_a_fast_insert_on_an_asyncpg_connection_with_json_codecs(
     (first, second) = (await client.job_list()).jobs
     assert (first.args, first.metadata) == ({"text": "x"}, {"a": ["b"]})
     assert second.args == {"text": ""}
+
+
+async def test_a_pool_with_json_codecs_works_jobs(database_url: str) -> None:
+    async def fail_once(job: Job[NoteArgs]) -> None:
+        record_output({"said": job.args.text})
+        if job.row.attempt == 1:
+            raise ValueError("once")
+
+    async with asyncpg.create_pool(database_url, init=set_codecs) as pool:
+        worker = NoteWorker(fail_once)
+        async with started(pool, worker) as client, client.subscribe() as events:
+            job = (await client.insert(NoteArgs(text="x"), OPTS)).job
+            await ended(events, 2)
+            row = await client.job_get(job.id)
+    assert [ran.args.text for ran in worker.ran] == ["x", "x"]
+    assert (row.state, row.output) == (JobState.COMPLETED, {"said": "x"})
+    assert row.metadata["a"] == ["b"]
+    assert [error.error for error in row.errors] == ["ValueError: once"]
 
 
 def with_json_of_its_own(connection: Any) -> None:
