@@ -130,9 +130,10 @@ class Config:
         if self.schema is not None:
             validate_schema(self.schema)
         for queue, settings in self.queues.items():
-            self._validate_queue(queue, settings)
+            self.validate_queue(queue, settings)
 
-    def _validate_queue(self, queue: str, settings: QueueConfig) -> None:
+    def validate_queue(self, queue: str, settings: QueueConfig) -> None:
+        """Refuse a queue River would refuse; raises ``ConfigError``."""
         from riverengine.insert.plan import validate_queue_name
 
         try:

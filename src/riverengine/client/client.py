@@ -17,8 +17,8 @@ from riverengine.client.admin import AdminApi
 from riverengine.client.finish import FinishApi
 from riverengine.client.leadership import LeadershipApi
 from riverengine.client.running_jobs import RunningJobs
+from riverengine.client.worked_queues import WorkedQueues
 from riverengine.config import Config, QueueConfig
-from riverengine.insert.plan import validate_queue_name
 from riverengine.queries.statement import Record
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.client_id import new_client_id
@@ -40,14 +40,14 @@ from riverengine.schema.migrator import check_schema
 from riverengine.types.errors import (
     ConfigError,
     DatabaseUnavailableError,
-    QueueAlreadyAddedError,
-    QueueNotFoundError,
     StopTimeoutError,
 )
 from riverengine.types.event import EventKind
 from riverengine.work.registry import Workers
 
 _CONNECT_TIMEOUT = 10.0
+_NO_LIMIT = 1_000_000
+"""Of threads: one is made for a job when no other is idle."""
 
 
 class Client(AdminApi, FinishApi, LeadershipApi):
@@ -110,6 +110,7 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         self._maintenance_timings = maintenance_timings or MaintenanceTimings()
         self._jobs = RunningJobs(self.config)
         self._producers = self._jobs.producers
+        self._queues = WorkedQueues(self.config, self._producers, self._producer_for)
         self._notifier: Notifier | None = None
         self._completer: Completer | None = None
         self._elector: Elector | None = None
@@ -118,6 +119,7 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         self._dead_clients: DeadClientRescuer | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._work: WorkSettings | None = None
+        self._starting = asyncio.Lock()
         self._shutdown: asyncio.Task[None] | None = None
 
     @property
@@ -155,23 +157,24 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         Raises ``ConfigError``, ``DatabaseUnavailableError`` or ``SchemaVersionError``; nothing runs
         then.
         """
-        if self.is_started:
-            return
-        if not self.config.queues or self.workers is None:
-            raise ConfigError(
-                "queues", "client queues and workers must be configured for a client to start"
-            )
-        if not len(self.workers):
-            raise ConfigError("workers", "at least one worker must be added")
-        await self._check_database()
-        self._jobs.begin()
-        self.stopped.clear()
-        try:
-            await self._start_services()
-        except BaseException:
-            await self._stop_services()
-            self.stopped.set()
-            raise
+        async with self._starting:
+            if self.is_started:
+                return
+            if not self.config.queues or self.workers is None:
+                raise ConfigError(
+                    "queues", "client queues and workers must be configured for a client to start"
+                )
+            if not len(self.workers):
+                raise ConfigError("workers", "at least one worker must be added")
+            await self._check_database()
+            self._jobs.begin()
+            self.stopped.clear()
+            try:
+                await self._start_services()
+            except BaseException:
+                await self._stop_services()
+                self.stopped.set()
+                raise
 
     async def stop(self, *, timeout: timedelta | None = None) -> None:
         """Fetch nothing more, let running jobs end, write their outcomes, stop.
@@ -192,25 +195,20 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         await self._stop(timeout)
 
     async def add_queue(self, name: str, settings: QueueConfig) -> None:
-        """Work another queue. Raises ``QueueAlreadyAddedError``, ``InsertError`` for a bad name."""
-        validate_queue_name(name)
-        if name in self._producers:
-            raise QueueAlreadyAddedError(name)
-        if self._completer is None or not self.is_started:
-            raise ConfigError("queues", "queues are added to a started client only")
-        await self._start_producer(name, settings, self._completer)
+        """Work another queue: at once when the client is started, else from its next start on.
 
-    async def remove_queue(self, name: str) -> None:
-        """Stop working a queue, once its running jobs have ended.
-
-        Raises ``QueueNotFoundError``.
+        Raises ``QueueAlreadyAddedError``, and ``ConfigError`` for a bad name or setting, or when
+        ``Config.queues`` is empty. After an error of the database the queue is not added.
         """
-        producer = self._producers.get(name)
-        if producer is None:
-            raise QueueNotFoundError(name)
-        await producer.drain()
-        await producer.stop()
-        self._producers.pop(name, None)
+        await self._queues.add(name, settings)
+
+    async def remove_queue(self, name: str, *, timeout: timedelta | None = None) -> None:
+        """Fetch nothing more from a queue, and stop working it once its running jobs have ended.
+
+        timeout: how long to wait; ``StopTimeoutError`` then tells how many still run, and another
+        call goes on waiting.  Raises ``QueueNotFoundError``.
+        """
+        await self._queues.remove(name, timeout)
 
     # Parts
 
@@ -261,8 +259,7 @@ class Client(AdminApi, FinishApi, LeadershipApi):
             logger=logger,
         )
         await self._completer.start()
-        for name, settings in config.queues.items():
-            await self._start_producer(name, settings, self._completer)
+        await self._queues.open()
         self._dead_clients = DeadClientRescuer(
             self.database,
             schema=config.schema,
@@ -280,29 +277,23 @@ class Client(AdminApi, FinishApi, LeadershipApi):
             for producer in self._producers.values():
                 producer.poll()
 
-    async def _start_producer(self, name: str, settings: QueueConfig, completer: Completer) -> None:
-        kinds = (
-            self.workers.kinds()
-            if self.config.fetch_only_known_kinds and self.workers is not None
-            else None
-        )
-        producer = Producer(
+    def _producer_for(self, name: str, settings: QueueConfig) -> Producer:
+        assert self._completer is not None
+        assert self.workers is not None
+        return Producer(
             self.database,
             queue=name,
             settings=settings,
             config=self.config,
             client_id=self.id,
-            kinds=kinds,
+            kinds=self.workers.kinds() if self.config.fetch_only_known_kinds else None,
             notifier=self._notifier,
-            completer=completer,
+            completer=self._completer,
             events=self._events,
             executor_for=self._executor_for,
             clock=self.clock,
             logger=self.logger,
         )
-        await producer.register()
-        self._producers[name] = producer
-        await producer.start()
 
     def _work_settings(self, workers: Workers) -> WorkSettings:
         return WorkSettings(
@@ -324,10 +315,8 @@ class Client(AdminApi, FinishApi, LeadershipApi):
 
     def _thread_pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
-            places = sum(producer.max_workers for producer in self._producers.values())
-            self._threads = ThreadPoolExecutor(
-                max_workers=max(places, 1), thread_name_prefix="riverengine"
-            )
+            # The queues' slots are the limit: they may grow, and stuck jobs hold threads beyond it.
+            self._threads = ThreadPoolExecutor(_NO_LIMIT, thread_name_prefix="riverengine")
         return self._threads
 
     async def _stop(self, timeout: timedelta | None) -> None:
@@ -342,6 +331,9 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         shutdown.result()
 
     async def _shut_down(self) -> None:
+        async with self._starting:
+            # What is being started has to be there to be stopped.
+            await self._queues.close()
         await self._jobs.drain()
         if self._completer is not None:
             await self._completer.drain()
@@ -351,9 +343,7 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         self.stopped.set()
 
     async def _stop_services(self) -> None:
-        for producer in self._producers.values():
-            await producer.stop()
-        self._producers.clear()
+        await self._queues.stop()
         # The maintainer ends its services while the term is still held; then the elector resigns.
         services = (
             *(self._dead_clients, self._maintainer, self._elector),

@@ -139,6 +139,11 @@ class Producer(Service):
         )
         self._paused = row.paused_at is not None
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing is fetched any more and no job is running."""
+        return self._draining and self._empty.is_set()
+
     async def drain(self) -> None:
         """Stop fetching and return when no job is running; jobs can still be cancelled."""
         self._draining = True

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
 from riverengine import (
+    ArgsEncodeError,
     Client,
     InsertOpts,
+    InvalidParamsError,
     Job,
     JobNotFoundError,
     JobRow,
     JobRunningError,
     JobState,
+    Json,
     QueueNotFoundError,
     UniqueConflictError,
     UniqueOpts,
@@ -261,3 +265,70 @@ async def test_control_messages_have_go_s_bytes(client: Client, queues: list[str
         ),
     ]
     assert json.loads(row.metadata_json) == {"k": 1}
+
+
+async def test_a_queue_s_metadata_is_replaced_as_a_whole(client: Client, queues: list[str]) -> None:
+    first = await client.queue_update("a", metadata={"k": 1, "l": [None]})
+    assert first.metadata == {"k": 1, "l": [None]}
+    second = await client.queue_update("a", metadata='{ "m" : 2 }')
+    assert second.metadata == {"m": 2}
+    assert second.updated_at >= first.updated_at
+    third = await client.queue_update("a")
+    assert third.metadata == {"m": 2}
+    assert third.updated_at > second.updated_at
+    assert (await client.queue_update("a", metadata={})).metadata == {}
+
+
+@pytest.mark.parametrize(
+    "metadata", ["", "{", "[]", "null", '"text"', {"k": "x" * 8_000}, '{"k":"' + "<" * 1_400 + '"}']
+)
+async def test_odd_metadata_of_a_queue_is_refused(
+    client: Client, queues: list[str], metadata: Mapping[str, Json] | str
+) -> None:
+    before = await client.queue_get("a")
+    with pytest.raises(InvalidParamsError) as refusal:
+        await client.queue_update("a", metadata=metadata)
+    assert refusal.value.parameter == "metadata"
+    with pytest.raises(ArgsEncodeError):
+        await client.queue_update("a", metadata={"k": float("nan")})
+    assert await client.queue_get("a") == before
+
+
+async def test_an_update_without_metadata_tells_nobody(client: Client, queues: list[str]) -> None:
+    heard: list[object] = []
+
+    def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+        heard.append(payload)
+
+    async with client.pool.acquire() as connection:
+        await connection.add_listener("public.river_control", hear)
+        await client.queue_update("a")
+        await client.queue_pause("a")
+        await connection.execute("SELECT 1")
+        async with asyncio.timeout(10):
+            while not heard:
+                await connection.execute("SELECT 1")
+        await connection.remove_listener("public.river_control", hear)
+    assert heard == ['{"action":"pause","queue":"a"}']
+
+
+@pytest.mark.parametrize("operation", ["queue_pause", "queue_resume", "queue_update"])
+async def test_the_caller_s_rollback_undoes_changes_of_queues(
+    client: Client, queues: list[str], operation: str
+) -> None:
+    await client.queue_pause("b")
+    before = await client.queue_list()
+    async with client.pool.acquire() as connection:
+        for name in ("a", "b"):
+            transaction = connection.transaction()
+            await transaction.start()
+            await getattr(client, operation)(name, tx=connection)
+            await transaction.rollback()
+    assert await client.queue_list() == before
+
+
+async def test_queues_are_listed_by_name(client: Client, queues: list[str]) -> None:
+    assert [queue.name for queue in await client.queue_list(limit=1)] == ["a"]
+    for limit in (0, 10_001):
+        with pytest.raises(InvalidParamsError):
+            await client.queue_list(limit=limit)
