@@ -29,6 +29,7 @@ class Connections:
             max_size=MAX_CONNECTIONS,
             server_settings=self._settings,
             connection_class=_claiming(gate),
+            reset=_leave,
         )
 
     async def connect(self) -> asyncpg.Connection:
@@ -47,6 +48,10 @@ class Connections:
             for each in self._listening
             if each.listens and not each.is_closed()
         ]
+
+
+async def _leave(connection: asyncpg.Connection) -> None:
+    """No connection of the pool is left with anything to reset: it saves a round trip each time."""
 
 
 class _ListeningConnection(asyncpg.Connection):  # type: ignore[misc]

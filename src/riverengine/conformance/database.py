@@ -72,15 +72,14 @@ async def _migrate(session: Session, call: Call) -> Json:
             "existing": list(await migrator.existing_versions()),
             "valid": not await migrator.validate(),
         }
-    # Plans prepared before may return types that are gone.
-    await session.pool.expire_connections()
+    await session.forget_plans()
     return result
 
 
 async def _reset(session: Session, call: Call) -> Json:
     schema = call.get("schema") or None
     # Others may have migrated down and up since.
-    await session.pool.expire_connections()
+    await session.forget_plans()
     if schema is not None:
         validate_schema(schema)
     await queries.reset(session.pool, schema=schema)

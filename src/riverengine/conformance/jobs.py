@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 
+from riverengine.client import Client
 from riverengine.client.jobs import Unset
 from riverengine.conformance.echo import EchoArgs
 from riverengine.conformance.job_params import (
@@ -50,7 +51,7 @@ async def _insert_many(session: Session, call: Call) -> Json:
 
 
 async def _benchmark_enqueue(session: Session, call: Call) -> Json:
-    client = session.client()
+    client = Client(session.pool)
     times = []
     started = time.perf_counter_ns()
     for number in range(call["jobs"]):

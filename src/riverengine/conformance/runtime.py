@@ -50,7 +50,7 @@ async def _start(session: Session, call: Call) -> Json:
         session.gate.open()
         await _forget(running)
         raise
-    session.running = running
+    session.run(running)
     return NOTHING
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from typing import BinaryIO
 
 from riverengine.conformance.contract import METHODS
@@ -20,18 +21,37 @@ from riverengine.types.job import Json
 
 _LOGGER = logging.getLogger("riverengine.conformance")
 _MEMBERS = {"id", "jsonrpc", "method", "params"}
+_LONGEST_LINE = 64 * 1024 * 1024
 _PIPE_BYTES = 32 * 1024
 """An answer up to this size is written at once: a pipe holds it."""
 
 
 async def serve(session: Session, requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer every line of ``requests`` until it ends."""
-    while line := await asyncio.to_thread(requests.readline):
+    async for line in _lines(requests):
         answer = (await answer_line(session, line)).encode() + b"\n"
         if len(answer) <= _PIPE_BYTES:
             _write(answers, answer)
         else:
             await asyncio.to_thread(_write, answers, answer)
+
+
+async def _lines(requests: BinaryIO) -> AsyncIterator[bytes]:
+    """The lines of a pipe, read by the event loop; of a file, by a thread."""
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
+    try:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), requests
+        )
+    except ValueError:
+        while line := await asyncio.to_thread(requests.readline):
+            yield line
+        return
+    try:
+        while line := await reader.readline():
+            yield line
+    finally:
+        transport.close()
 
 
 async def answer_line(session: Session, line: bytes) -> str:

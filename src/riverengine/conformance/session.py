@@ -70,6 +70,7 @@ class Session:
         self.connections = Connections(url, application_name, self.gate)
         self.running: Running | None = None
         self.now: datetime | None = None
+        self._clients: dict[str | None, Client] = {}
         self._transactions: dict[str, OpenTransaction] = {}
 
     @property
@@ -82,15 +83,30 @@ class Session:
         await self.pool
 
     def client(self, schema: str | None = None) -> Client:
-        """A client for one request, so that no earlier insert's notification holds up its own.
+        """The client that serves requests; inserts beside a traced client are traced with it.
 
-        Inserts beside an instrumented client are traced with it.  Raises ``ConfigError``.
+        Raises ``ConfigError``.
         """
-        config = Config(schema=schema or None)
-        if self.running is not None:
-            traces = self.running.client.config
-            config = replace(config, hooks=traces.hooks, middleware=traces.middleware)
-        return Client(self.pool, config, logger=_LOGGER)
+        schema = schema or None
+        found = self._clients.get(schema)
+        if found is None:
+            # Every insert is to be announced, however soon it follows another.
+            config = Config(schema=schema, fetch_cooldown=timedelta(milliseconds=1))
+            if self.running is not None:
+                traces = self.running.client.config
+                config = replace(config, hooks=traces.hooks, middleware=traces.middleware)
+            found = self._clients[schema] = Client(self.pool, config, logger=_LOGGER)
+        return found
+
+    def run(self, running: Running | None) -> None:
+        """Take over a started client, or forget the stopped one."""
+        self.running = running
+        self._clients.clear()
+
+    async def forget_plans(self) -> None:
+        """Use fresh connections: plans of the others may return types that are gone."""
+        self._clients.clear()
+        await self.pool.expire_connections()
 
     def require_running(self) -> Running:
         """The started client; raises ``RejectedError``."""
@@ -150,7 +166,7 @@ class Session:
             await running.client.stop_and_cancel(timeout=timeout)
         else:
             await running.client.stop(timeout=timeout)
-        self.running = None
+        self.run(None)
         await running.events
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ import json
 
 import asyncpg
 
+from riverengine import Migrator
 from riverengine.queries.conformance import FULL_ROW_METADATA
 from tests.integration.riverengine.conformance.adapter import (
     DATABASE_ERROR,
@@ -43,6 +44,19 @@ async def test_migrations_of_a_schema_go_up_and_down_step_by_step(adapter: Adapt
     assert down["applied"] == [8]
     down = await adapter.call("migrate", direction="down", schema=SCHEMA, target_version=-1)
     assert down["existing"] == []
+
+
+async def test_tables_that_others_made_anew_are_used_after_a_reset(
+    adapter: Adapter, database: asyncpg.Connection
+) -> None:
+    for _ in range(7):
+        await adapter.call("insert", message="prepares a plan", opts={"unique": {"by_args": True}})
+    migrator = Migrator(database)
+    await migrator.migrate_down(target_version=-1)
+    await migrator.migrate_up()
+    await adapter.call("reset")
+    job = await adapter.call("insert", opts={"unique": {"by_args": True}})
+    assert (await adapter.call("work", id=job["id"]))["state"] == "completed"
 
 
 async def test_a_target_that_does_not_exist_is_rejected(adapter: Adapter) -> None:
