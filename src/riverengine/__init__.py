@@ -31,6 +31,7 @@ from riverengine.run.maintenance.periodic_job import (
     PeriodicJobBundle,
     PeriodicJobHandle,
 )
+from riverengine.run.stuck_dump import JobStuckDump, dump_process
 from riverengine.schema.migrator import Migrator, check_schema
 from riverengine.sync_client import SyncClient
 from riverengine.types.errors import (
@@ -50,6 +51,7 @@ from riverengine.types.errors import (
     MigrationError,
     NamedArgError,
     NotFoundError,
+    NotInJobError,
     OpenTransactionError,
     QueueAlreadyAddedError,
     QueueNotFoundError,
@@ -86,11 +88,13 @@ from riverengine.work.args import JobArgs
 from riverengine.work.context import (
     cancel_requested,
     client_from_context,
+    client_from_context_or_none,
     current_job,
     metadata_set,
     record_output,
+    run_on_loop,
 )
-from riverengine.work.error_handler import ErrorHandler, ErrorHandlerResult
+from riverengine.work.error_handler import ErrorHandler, ErrorHandlerFunc, ErrorHandlerResult
 from riverengine.work.extensions import Plugin
 from riverengine.work.function import WorkFunc, work_func
 from riverengine.work.hooks import (
@@ -129,6 +133,11 @@ from riverengine.work.resumable import (
     resumable_step_sync,
 )
 from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
+from riverengine.work.stuck_handler import (
+    JobStuckHandler,
+    JobStuckHandlerParams,
+    JobStuckHandlerResult,
+)
 from riverengine.work.worker import NO_TIMEOUT, Job, Worker
 
 __all__ = [
@@ -151,6 +160,7 @@ __all__ = [
     "DuplicateInBatchError",
     "DurablePeriodicJob",
     "ErrorHandler",
+    "ErrorHandlerFunc",
     "ErrorHandlerResult",
     "Event",
     "EventKind",
@@ -204,6 +214,10 @@ __all__ = [
     "JobSnooze",
     "JobState",
     "JobStats",
+    "JobStuckDump",
+    "JobStuckHandler",
+    "JobStuckHandlerParams",
+    "JobStuckHandlerResult",
     "Json",
     "Metric",
     "MetricName",
@@ -213,6 +227,7 @@ __all__ = [
     "NamedArgError",
     "NeverSchedule",
     "NotFoundError",
+    "NotInJobError",
     "OpenTransactionError",
     "Outcome",
     "PeriodicInterval",
@@ -261,7 +276,9 @@ __all__ = [
     "cancel_requested",
     "check_schema",
     "client_from_context",
+    "client_from_context_or_none",
     "current_job",
+    "dump_process",
     "metadata_set",
     "parse_cron",
     "record_output",
@@ -272,5 +289,6 @@ __all__ = [
     "resumable_step_cursor",
     "resumable_step_cursor_sync",
     "resumable_step_sync",
+    "run_on_loop",
     "work_func",
 ]

@@ -14,6 +14,7 @@ from riverengine.work.extensions import Extensions, Plugin
 from riverengine.work.hooks import Hook
 from riverengine.work.middleware import Middleware
 from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
+from riverengine.work.stuck_handler import JobStuckHandler
 
 FOREVER = timedelta(microseconds=-1)
 """For retention periods: keep the rows. For timeouts: never."""
@@ -74,6 +75,7 @@ class Config:
     reindexer_schedule: PeriodicSchedule | None = None
     reindexer_index_names: Sequence[str] | None = None
     error_handler: ErrorHandler | None = None
+    job_stuck_handler: JobStuckHandler | None = None
     retry_policy: RetryPolicy = field(default_factory=DefaultRetryPolicy)
     hooks: Sequence[Hook] = ()
     middleware: Sequence[Middleware] = ()

@@ -145,9 +145,19 @@ class Client(AdminApi, FinishApi, LeadershipApi):
     def subscribe(self, *kinds: EventKind, buffer: int = DEFAULT_BUFFER) -> Subscription:
         """Receive events of these kinds (all if none is given), for the jobs this client works.
 
-        buffer: events kept for a slow subscriber; beyond it they are dropped and counted.
+        buffer: events kept for a slow subscriber; beyond it they are dropped and counted.  Raises
+        ``ConfigError`` on a client without queues, which has no events, ``ValueError`` for a kind
+        that River does not have.
         """
-        return self._events.subscribe(frozenset(kinds or EventKind), buffer)
+        if not self.config.queues:
+            raise ConfigError("queues", "a client that works no queue has no events")
+        chosen = frozenset(EventKind(kind) for kind in kinds or EventKind)
+        return self._events.subscribe(chosen, buffer)
+
+    @property
+    def dropped_events(self) -> int:
+        """Events lost to subscribers that fell behind, since the client was made."""
+        return self._events.dropped
 
     # Start and stop
 
@@ -291,6 +301,7 @@ class Client(AdminApi, FinishApi, LeadershipApi):
             completer=self._completer,
             events=self._events,
             executor_for=self._executor_for,
+            stuck_in_client=lambda: self.stuck_jobs,
             clock=self.clock,
             logger=self.logger,
         )

@@ -79,6 +79,8 @@ class EventHub:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._subscriptions: list[Subscription] = []
+        self.dropped = 0
+        """Events that subscribers had no room for."""
 
     def subscribe(self, kinds: frozenset[EventKind], buffer: int = DEFAULT_BUFFER) -> Subscription:
         """Receive events of ``kinds`` from this moment on."""
@@ -103,7 +105,10 @@ class EventHub:
         for subscription in self._subscriptions:
             if event.kind not in subscription.kinds:
                 continue
-            if not subscription.offer(event) and subscription.dropped == 1:
+            if subscription.offer(event):
+                continue
+            self.dropped += 1
+            if subscription.dropped == 1:
                 self._logger.warning("an event subscriber falls behind; events are dropped")
 
     def close_all(self) -> None:

@@ -27,7 +27,7 @@ from riverengine.run.pipeline import Attempt, WorkChains
 from riverengine.types.errors import JobRowDecodeError, UnknownJobKindError
 from riverengine.types.job import JobId, JobRow
 from riverengine.work.args import decode_args
-from riverengine.work.context import enter_work
+from riverengine.work.context import bind_loop, enter_work
 from riverengine.work.outcome import Failed, Interrupted, JobFinish, finish_of, outcome_of
 from riverengine.work.registry import RegisteredWorker
 from riverengine.work.resumable import begin_resumable, end_resumable
@@ -245,7 +245,9 @@ class Executor(Attempt):
 
     async def _work_in_thread(self, work: Callable[[Job[Any]], object], job: Job[Any]) -> None:
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._settings.threads(), copy_context().run, work, job)
+        context = copy_context()
+        context.run(bind_loop, loop)
+        future = loop.run_in_executor(self._settings.threads(), context.run, work, job)
         while not future.done():
             # A thread cannot be interrupted: giving the job up while it runs would run it twice.
             try:

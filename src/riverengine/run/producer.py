@@ -27,6 +27,7 @@ from riverengine.run.executor import CancelCause, Executor
 from riverengine.run.notifier import Notifier
 from riverengine.run.queue_watch import TIMEOUT, QueueWatch
 from riverengine.run.service import Service
+from riverengine.run.stuck_jobs import StuckJobs
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.event import Event, EventKind
 from riverengine.types.job import JobId
@@ -58,12 +59,13 @@ class Producer(Service):
         executor_for: ExecutorFor,
         clock: Clock,
         logger: logging.Logger,
+        stuck_in_client: Callable[[], int] | None = None,
         recheck_interval: timedelta | None = None,
     ) -> None:
         """kinds: fetch only these, None for all.  notifier: None to rely on polling.
 
-        recheck_interval: how often to look for missed cancellations, pauses and resumptions; None
-        for River's.
+        stuck_in_client: stuck jobs of all queues; None where there is one.  recheck_interval: how
+        often to look for missed cancellations, pauses and resumptions; None for River's.
         """
         super().__init__(f"producer:{queue}", logger)
         self.queue = queue
@@ -83,7 +85,13 @@ class Producer(Service):
         self._active: dict[JobId, Executor] = {}
         self._superseded: set[Executor] = set()
         self._left_to_rescuer: set[JobId] = set()
-        self._stuck_slots = 0
+        self._stuck = StuckJobs(
+            queue,
+            handler=config.job_stuck_handler,
+            total=stuck_in_client or (lambda: self.stuck),
+            on_slot=self.poll,
+            logger=self.logger,
+        )
         self._paused = False
         self._draining = False
         self._fetching = False
@@ -120,7 +128,7 @@ class Producer(Service):
     @property
     def stuck(self) -> int:
         """Running jobs that ignore their timeout."""
-        return self._stuck_slots
+        return len(self._stuck)
 
     @property
     def is_paused(self) -> bool:
@@ -186,6 +194,7 @@ class Producer(Service):
         finally:
             for subscription in subscriptions:
                 subscription.close()
+            await self._stuck.close()
 
     # Fetching
 
@@ -213,7 +222,7 @@ class Producer(Service):
         return self._clock.monotonic() + self._poll_interval + jitter
 
     def _free(self) -> int:
-        return self._settings.max_workers - self.running + self._stuck_slots
+        return self._settings.max_workers - self.running + self._stuck.slots
 
     def _fetch_delay(self, now: float) -> float | None:
         """Seconds until the next fetch; None while none is wanted."""
@@ -311,7 +320,7 @@ class Producer(Service):
     def _start_jobs(self, records: Sequence[Record]) -> None:
         loop = asyncio.get_running_loop()
         for record in _in_order(records):
-            executor = self._executor_for(record, self._on_stuck)
+            executor = self._executor_for(record, self._stuck.add)
             former = self._active.get(executor.id)
             if former is not None:
                 # It lost its job to a rescue, and the job came back here: its outcome is fenced.
@@ -343,19 +352,11 @@ class Producer(Service):
             else:
                 self._superseded.discard(executor)
             if executor.is_stuck:
-                self._stuck_slots -= 1
+                self._stuck.remove(executor)
             if not self._active and not self._superseded and not self._fetching:
                 self._empty.set()
             if self._requested:
                 self._wake.set()
-
-    def _on_stuck(self, executor: Executor) -> None:
-        self._stuck_slots += 1
-        self.request_fetch()
-        self.logger.error(
-            "job %d of kind %s ignores its timeout; another job takes its slot (%d stuck in %s)",
-            *(executor.id, executor.kind, self._stuck_slots, self.queue),
-        )
 
     # Control
 

@@ -30,6 +30,7 @@
     ├── DuplicateInBatchError               two jobs of one batch have the same unique key
     ├── UnsupportedDriverError (TypeError)  no adapter for a connection of this type
     ├── OpenTransactionError                a transaction of the caller's is in the way
+    ├── NotInJobError (RuntimeError)        something for running jobs was called elsewhere
     ├── NotFoundError (LookupError)
     │   ├── JobNotFoundError
     │   └── QueueNotFoundError
@@ -269,6 +270,13 @@ class OpenTransactionError(RiverError):
 
     def __init__(self) -> None:
         super().__init__("the connection has a transaction open: pass it as tx, or end it first")
+
+
+class NotInJobError(RiverError, RuntimeError):
+    """Something that works only inside of a running job was called elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("this works only inside a running job")
 
 
 class NotFoundError(RiverError, LookupError):

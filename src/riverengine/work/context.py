@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from riverengine.types.errors import NotInJobError
 from riverengine.types.job import JobRow, Json
 from riverengine.work.go_json import encode_json
 
 if TYPE_CHECKING:
     from riverengine.client import Client
     from riverengine.work.resumable import ResumableState
+
+T = TypeVar("T")
 
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 """Largest encoded output River accepts."""
@@ -62,22 +66,57 @@ def leave_work(token: Token[WorkContext]) -> None:
 
 
 def work_context() -> WorkContext:
-    """The current execution; raises ``RuntimeError`` outside of a job."""
+    """The current execution; raises ``NotInJobError`` outside of a job."""
     try:
         return _current.get()
     except LookupError:
-        raise RuntimeError("this works only inside a running job") from None
+        raise NotInJobError from None
 
 
 def current_job() -> JobRow:
-    """The row of the job being worked; raises ``RuntimeError`` outside of a job."""
+    """The row of the job being worked; raises ``NotInJobError`` outside of a job."""
     return work_context().row
 
 
 def client_from_context() -> Client:
-    """The client working the current job; raises ``RuntimeError`` outside of a job."""
-    client: Client = work_context().client  # type: ignore[assignment]
+    """The client working the current job, also in hooks, middleware and threads.
+
+    Raises ``NotInJobError`` outside of a job.
+    """
+    client = client_from_context_or_none()
+    if client is None:
+        raise NotInJobError
     return client
+
+
+def client_from_context_or_none() -> Client | None:
+    """The client working the current job; None outside of a job."""
+    context = _current.get(None)
+    client: Client | None = None if context is None else context.client  # type: ignore[assignment]
+    return client
+
+
+_loop: ContextVar[asyncio.AbstractEventLoop] = ContextVar("riverengine_loop")
+
+
+def bind_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Remember the client's loop in a context that is handed to a thread."""
+    _loop.set(loop)
+
+
+def run_on_loop(coroutine: Coroutine[object, object, T]) -> T:
+    """Run a coroutine on the client's event loop and wait for its result.
+
+    For workers that are plain functions, which run in threads:
+    ``run_on_loop(client_from_context().insert(args))``.  Raises what the coroutine raises, and
+    ``NotInJobError`` outside of such a worker.
+    """
+    try:
+        loop = _loop.get()
+    except LookupError:
+        coroutine.close()
+        raise NotInJobError from None
+    return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
 
 def cancel_requested() -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from riverengine import (
     Client,
+    ErrorHandlerFunc,
     ErrorHandlerResult,
     EventKind,
     InsertOpts,
@@ -524,3 +525,27 @@ async def test_a_fetch_nobody_asked_for_starts_no_cooldown(pool: asyncpg.Pool) -
     ):
         await client.insert(NoteArgs())
         await ended(events)
+
+
+async def _tell_and_cancel(job: JobRow, error: BaseException) -> ErrorHandlerResult:
+    assert error.__traceback__ is not None
+    return ErrorHandlerResult(set_cancelled=True)
+
+
+def _cancel_at_once(job: JobRow, error: BaseException) -> ErrorHandlerResult:
+    return ErrorHandlerResult(set_cancelled=isinstance(error, ValueError))
+
+
+@pytest.mark.parametrize("function", [_tell_and_cancel, _cancel_at_once])
+async def test_a_function_handles_errors(
+    pool: asyncpg.Pool, function: Callable[[JobRow, BaseException], ErrorHandlerResult]
+) -> None:
+    async def fail(job: Job[NoteArgs]) -> None:
+        raise ValueError("no luck")
+
+    handler = ErrorHandlerFunc(function)
+    working = started(pool, NoteWorker(fail), error_handler=handler)
+    async with working as client, client.subscribe() as events:
+        job = (await client.insert(NoteArgs())).job
+        assert (await ended(events))[0].kind is EventKind.JOB_CANCELLED
+    assert (await stored(pool, job.id)).errors[0].error == "ValueError: no luck"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import asyncpg
+import pytest
 
 from riverengine import (
     Client,
@@ -18,10 +19,15 @@ from riverengine import (
     Job,
     JobRow,
     JobState,
+    NotInJobError,
     QueueConfig,
+    UnknownJobKindError,
     WorkerMiddlewareFunc,
     Workers,
     WorkNext,
+    client_from_context,
+    client_from_context_or_none,
+    run_on_loop,
     work_func,
 )
 from tests.integration.riverengine.working import (
@@ -43,6 +49,15 @@ class RenamedArgs:
     text: str = ""
 
 
+def _client(pool: asyncpg.Pool, workers: Workers) -> Client:
+    config = Config(
+        queues={"default": QueueConfig(max_workers=10)},
+        fetch_poll_interval=FAST,
+        fetch_cooldown=FAST,
+    )
+    return Client(pool, config, workers=workers)
+
+
 async def test_functions_work_jobs_on_the_loop_and_in_threads(pool: asyncpg.Pool) -> None:
     workers = Workers()
     ran: list[tuple[str, str]] = []
@@ -56,15 +71,7 @@ async def test_functions_work_jobs_on_the_loop_and_in_threads(pool: asyncpg.Pool
         await asyncio.sleep(0)
         ran.append((job.row.kind, threading.current_thread().name))
 
-    client = Client(
-        pool,
-        Config(
-            queues={"default": QueueConfig(max_workers=10)},
-            fetch_poll_interval=FAST,
-            fetch_cooldown=FAST,
-        ),
-        workers=workers,
-    )
+    client = _client(pool, workers)
     await client.start()
     async with client.subscribe() as events:
         await client.insert_many([NoteArgs(text="a"), _Other()])
@@ -157,3 +164,38 @@ async def test_the_newest_hundred_claimants_are_remembered(pool: asyncpg.Pool) -
         event = (await ended(events))[0]
     assert event.job is not None
     assert event.job.attempted_by == (*former[1:], client.id)
+
+
+async def test_a_thread_uses_the_client_on_its_loop(pool: asyncpg.Pool) -> None:
+    workers = Workers()
+    refused: list[type[BaseException]] = []
+
+    @workers.worker(NoteArgs)
+    def note(job: Job[NoteArgs]) -> None:
+        run_on_loop(client_from_context().insert(_Other()))
+        try:
+            run_on_loop(client_from_context().insert(_Unregistered()))
+        except UnknownJobKindError as error:
+            refused.append(type(error))
+
+    @workers.worker(_Other)
+    async def other(job: Job[_Other]) -> None:
+        assert client_from_context_or_none() is client_from_context()
+        with pytest.raises(NotInJobError):
+            run_on_loop(client_from_context().job_get(job.row.id))
+
+    client = _client(pool, workers)
+    await client.start()
+    async with client.subscribe() as events:
+        await client.insert(NoteArgs())
+        assert {event.kind for event in await ended(events, 2)} == {EventKind.JOB_COMPLETED}
+    await client.stop()
+    assert refused == [UnknownJobKindError]
+    assert client_from_context_or_none() is None
+    with pytest.raises(NotInJobError):
+        client_from_context()
+
+
+@dataclass(frozen=True)
+class _Unregistered:
+    kind: ClassVar[str] = "unregistered"
