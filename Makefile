@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup demo test check interop fault coverage format clean
+.PHONY: help setup demo test check interop fleet fault coverage format clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: $(STAMP) ## run the tests on an embedded PostgreSQL (or TEST_DATABASE_URL)
 
 interop: $(STAMP) ## run the tests against Go River (needs the Go toolchain)
 	@$(BIN)/python -m pytest -m interop tests/interop $(ARGS)
+
+fleet: $(STAMP) ## Go and Python clients killed on one database for five minutes (needs the Go toolchain)
+	@RIVERJOBS_FLEET_SECONDS=300 $(BIN)/python -m pytest -m interop tests/interop/test_fleet.py $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts, SQL contract
 	@$(BIN)/ruff format --check src tests examples
