@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup demo test check interop fleet fault coverage format clean
+.PHONY: help setup demo test check interop fleet fault bench coverage format clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,8 +37,8 @@ fleet: $(STAMP) ## Go and Python clients killed on one database for five minutes
 	@RIVERJOBS_FLEET_SECONDS=300 $(BIN)/python -m pytest -m interop tests/interop/test_fleet.py $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts, SQL contract
-	@$(BIN)/ruff format --check src tests examples
-	@$(BIN)/ruff check src tests examples
+	@$(BIN)/ruff format --check src tests examples benchmarks
+	@$(BIN)/ruff check src tests examples benchmarks
 	@$(BIN)/mypy
 	@PYTHONPATH=src $(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q -p no:randomly tests/unit/test_repository.py tests/integration/riverengine/test_sql_contract.py
@@ -46,12 +46,16 @@ check: $(STAMP) ## format, lint, types, import contracts, SQL contract
 fault: $(STAMP) ## kill workers, cut connections, restore dumps
 	@$(BIN)/python -m pytest -m fault tests/fault $(ARGS)
 
+bench: $(STAMP) ## measure side by side with Go River and PgQueuer (needs Go; minutes); ARGS="--only drain --rounds 3"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 coverage: $(STAMP) ## run the tests with coverage; the report is in htmlcov/
 	@$(BIN)/python -m pytest -m "not interop" --cov=src --cov-branch --cov-report=term --cov-report=html $(ARGS)
 
 format: $(STAMP) ## format and fix what can be fixed by machine
-	@$(BIN)/ruff format src tests examples
-	@$(BIN)/ruff check --fix src tests examples
+	@$(BIN)/ruff format src tests examples benchmarks
+	@$(BIN)/ruff check --fix src tests examples benchmarks
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) .demo .v1consortium .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage

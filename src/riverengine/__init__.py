@@ -53,6 +53,8 @@ from riverengine.types.errors import (
     NotFoundError,
     NotInJobError,
     OpenTransactionError,
+    PeriodicJobError,
+    PeriodicJobIdTakenError,
     QueueAlreadyAddedError,
     QueueNotFoundError,
     ResumableCheckpointError,

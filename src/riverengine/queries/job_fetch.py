@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 
 from riverengine.queries.statement import Executor, Record, statement
 from riverengine.types.job import JobId
@@ -34,8 +35,8 @@ async def job_get_available(
     """Claim up to ``limit`` due jobs of a queue: they are running when this returns.
 
     kinds: None for all.  Returns records, not rows: a record that cannot be decoded has been
-    claimed all the same and must get an execution.  The order is that of the claims' update, so
-    the caller sorts.  Source: riverpgxv5 JobGetAvailable at v0.51.1; the clock is the database's.
+    claimed all the same and must get an execution.  The order is that of the claims' update: see
+    :func:`in_order`.  Source: riverpgxv5 JobGetAvailable at v0.51.1; the clock is the database's.
     """
     records: Sequence[Record] = await db.fetch(
         _GET_AVAILABLE.sql(schema),
@@ -100,3 +101,15 @@ async def job_take_back(
     """
     records = await db.fetch(_TAKE_BACK.sql(schema), client_id, format_time(at), TAKEN_BACK_ERROR)
     return [JobId(record["id"]) for record in records]
+
+
+_urgency = itemgetter("priority", "scheduled_at", "id")
+
+
+def in_order(records: Sequence[Record]) -> Sequence[Record]:
+    """Claimed rows in the order of their urgency."""
+    try:
+        return sorted(records, key=_urgency)
+    except TypeError:
+        # A time of plus or minus infinity cannot be compared with others.
+        return records

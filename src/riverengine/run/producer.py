@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from operator import itemgetter
 
 from riverengine.config import Config, QueueConfig
-from riverengine.queries.job_fetch import job_get_available, job_get_claimed
+from riverengine.queries.job_fetch import in_order, job_get_available, job_get_claimed
 from riverengine.queries.queue import queue_upsert
 from riverengine.queries.statement import Record
 from riverengine.run.bounded_pool import BoundedPool
@@ -36,6 +35,9 @@ from riverengine.types.metric import (
     JobGetAvailableDurationMetric,
     Metric,
 )
+
+_STARTED_AT_ONCE = 100
+"""Jobs started before the event loop turns to other things."""
 
 ExecutorFor = Callable[[Record, Callable[[Executor], None]], Executor]
 """Builds the executor of a claimed row; the callable is told when the job is stuck."""
@@ -318,8 +320,8 @@ class Producer(Service):
         return len(records)
 
     def _start_jobs(self, records: Sequence[Record]) -> None:
-        loop = asyncio.get_running_loop()
-        for record in _in_order(records):
+        executors = []
+        for record in in_order(records):
             executor = self._executor_for(record, self._stuck.add)
             former = self._active.get(executor.id)
             if former is not None:
@@ -329,9 +331,19 @@ class Producer(Service):
             self._active[executor.id] = executor
             if executor.id in self._cancelled_while_fetching:
                 executor.cancel(CancelCause.REMOTE)
+            executors.append(executor)
+        self._start_some(iter(executors))
+
+    def _start_some(self, waiting: Iterator[Executor]) -> None:
+        """Start a few at a time: between them the next fetch and the first outcomes get a turn."""
+        loop = asyncio.get_running_loop()
+        for started, executor in enumerate(waiting, start=1):
             executor.task = asyncio.Task(
                 self._work(executor), loop=loop, name=f"riverengine:job:{executor.kind}"
             )
+            if started == _STARTED_AT_ONCE:
+                loop.call_soon(self._start_some, waiting)
+                return
 
     async def _work(self, executor: Executor) -> None:
         try:
@@ -385,15 +397,3 @@ class Producer(Service):
         self._events.publish(Event(kind=kind, queue=self.queue))
         if not paused:
             self.request_fetch()
-
-
-_fetch_order = itemgetter("priority", "scheduled_at", "id")
-
-
-def _in_order(records: Sequence[Record]) -> Sequence[Record]:
-    """Claimed rows in the order of their urgency; the claims come in that of their update."""
-    try:
-        return sorted(records, key=_fetch_order)
-    except TypeError:
-        # A time of plus or minus infinity cannot be compared with others.
-        return records
