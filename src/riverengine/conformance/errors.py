@@ -69,6 +69,7 @@ class UnsupportedError(RpcError):
 _DATABASE_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     DatabaseUnavailableError,
     AmbiguousCommitError,
     OSError,

@@ -66,7 +66,7 @@ class Text:
     prefix: str = ""
 
     def check(self, value: Json, path: str) -> None:
-        """Refuses other types, and lone surrogates, which are no text."""
+        """Refuses other types."""
         if not isinstance(value, str):
             raise InvalidParamsError(f"{path} must be a string")
         if len(value) < self.shortest:

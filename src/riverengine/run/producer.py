@@ -174,7 +174,7 @@ class Producer(Service):
             )
             self._completer.add(executor.abandon())
         for executor in self._superseded:
-            executor.abandon()
+            executor.is_abandoned = True
         self._active.clear()
         self._superseded.clear()
         if not self._fetching:
