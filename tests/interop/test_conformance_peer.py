@@ -366,7 +366,7 @@ async def test_behaviors(go_adapter: Adapter, behavior: str, attempts: int, stat
     stats = await _until(go_adapter, "runtime_stats", lambda stats: bool(stats["events"]))
     assert "middleware:work_before" in stats["trace"]
     await _call(go_adapter, "stop")
-    await _call(go_adapter, "stop")
+    await _refused(go_adapter, REJECTED, "stop")
 
 
 @pytest.mark.parametrize(
@@ -400,10 +400,12 @@ async def test_behaviors_that_wait_for_their_cancellation(
 async def test_barriers_and_a_stop_that_cancels(go_adapter: Adapter) -> None:
     await _refused(go_adapter, NOT_FOUND, "barrier_release", name="gate")
     await _call(go_adapter, "barrier_create", name="gate")
+    await _refused(go_adapter, REJECTED, "barrier_create", name="gate")
     await _call(go_adapter, "start", client_id="gates", error_handler_cancel=True)
     job = await _call(go_adapter, "insert", behavior="barrier_output", message="gate")
     await _call(go_adapter, "wait", id=job["id"], states=["running"])
     await _call(go_adapter, "barrier_release", name="gate")
+    await _refused(go_adapter, NOT_FOUND, "barrier_release", name="gate")
     done = await _call(go_adapter, "wait", id=job["id"])
     assert done["metadata"] == {"output": {"race": "worker"}}
     waiting = await _call(go_adapter, "insert", behavior="cooperative_cancel")
@@ -532,7 +534,7 @@ async def test_raw_rows(go_adapter: Adapter) -> None:
     await _refused(go_adapter, UNSUPPORTED, "raw_notifications", after_id=0)
     silent = await _call(go_adapter, "raw_insert_no_notify", kind="another_kind", message="m")
     assert silent["kind"] == "another_kind"
-    await _refused(go_adapter, REJECTED, "raw_finalize", id=silent["id"], state="completed")
+    await _refused(go_adapter, NOT_FOUND, "raw_finalize", id=silent["id"], state="completed")
     await _call(go_adapter, "barrier_create", name="held")
     await _call(go_adapter, "start", client_id="finalizes")
     held = await _call(go_adapter, "insert", behavior="barrier_wait", message="held")

@@ -65,7 +65,7 @@ def _members(args_type: type) -> Iterator[_Member]:
         return
     try:
         hints = typing.get_type_hints(args_type, include_extras=True)
-    except NameError as error:
+    except (NameError, AttributeError) as error:
         raise UniqueOptsError(
             f"an annotation of {args_type.__qualname__} names {error.name!r}, which its module does"
             " not define; import it at module level"

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// barriers are named gates that jobs wait at; a released one stays open until created again.
+// barriers are named gates that jobs wait at. A released one lets pass whoever comes later, and may
+// be created again.
 type barriers struct {
 	mutex sync.Mutex
 	gates map[string]chan struct{}
@@ -17,24 +18,43 @@ func newBarriers() *barriers {
 	return &barriers{gates: map[string]chan struct{}{}, open: map[string]bool{}}
 }
 
-func (b *barriers) create(name string) {
+func (b *barriers) create(name string) bool {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	if _, exists := b.gates[name]; exists && !b.open[name] {
-		return
+	if b.closed(name) {
+		return false
 	}
 	b.gates[name], b.open[name] = make(chan struct{}), false
+	return true
+}
+
+func (b *barriers) closed(name string) bool {
+	_, exists := b.gates[name]
+	return exists && !b.open[name]
+}
+
+// clear lets everybody pass and forgets all names.
+func (b *barriers) clear() {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	for name, gate := range b.gates {
+		if b.closed(name) {
+			close(gate)
+		}
+	}
+	clear(b.gates)
+	clear(b.open)
 }
 
 func (b *barriers) release(name string) bool {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	gate, exists := b.gates[name]
-	if exists && !b.open[name] {
-		b.open[name] = true
-		close(gate)
+	if !b.closed(name) {
+		return false
 	}
-	return exists
+	b.open[name] = true
+	close(b.gates[name])
+	return true
 }
 
 // gate gives the channel that closes on release; false when no barrier of the name was created.
@@ -59,7 +79,9 @@ func (b *barriers) wait(ctx context.Context, name string) error {
 }
 
 func (s *server) barrierCreate(_ context.Context, params nameParams) (any, error) {
-	s.barriers.create(params.Name)
+	if !s.barriers.create(params.Name) {
+		return nil, failure(codeRejected, "barrier %q exists already", params.Name)
+	}
 	return empty{}, nil
 }
 

@@ -98,6 +98,7 @@ func (s *server) reset(ctx context.Context, params schemaParams) (any, error) {
 	for _, name := range names {
 		tables = append(tables, table(params.Schema, name))
 	}
+	s.barriers.clear()
 	if len(tables) > 0 {
 		if _, err := s.pool.Exec(ctx, "TRUNCATE "+strings.Join(tables, ", ")+" RESTART IDENTITY"); err != nil {
 			return nil, err

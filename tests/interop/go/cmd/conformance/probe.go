@@ -115,11 +115,8 @@ func (h *periodicStarts) Start(context.Context, *rivertype.HookPeriodicJobsStart
 	return nil
 }
 
-// errorHandler counts failed attempts, and cancels their jobs if told to.
-type errorHandler struct {
-	cancel bool
-	probe  *probe
-}
+// errorHandler counts failed attempts and cancels their jobs.
+type errorHandler struct{ probe *probe }
 
 func (h *errorHandler) HandleError(context.Context, *rivertype.JobRow, error) *river.ErrorHandlerResult {
 	return h.handle()
@@ -131,5 +128,5 @@ func (h *errorHandler) HandlePanic(context.Context, *rivertype.JobRow, any, stri
 
 func (h *errorHandler) handle() *river.ErrorHandlerResult {
 	h.probe.add(func(p *probe) { p.errorHandlerCalls++ })
-	return &river.ErrorHandlerResult{SetCancelled: h.cancel}
+	return &river.ErrorHandlerResult{SetCancelled: true}
 }

@@ -48,7 +48,7 @@ func (s *server) rawFinalize(ctx context.Context, params finalizeParams) (any, e
 	}
 	job, err := s.get(ctx, getParams{idParams: params.idParams})
 	if err == nil && changed.RowsAffected() == 0 {
-		return nil, failure(codeRejected, "job %d is not running", params.ID)
+		return nil, failure(codeNotFound, "job %d is not running", params.ID)
 	}
 	return job, err
 }

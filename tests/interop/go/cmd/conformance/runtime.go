@@ -13,7 +13,8 @@ import (
 
 const (
 	defaultMaxWorkers = 4
-	fetchCooldown     = 100 * time.Millisecond
+	fetchCooldown     = time.Millisecond
+	fetchPollInterval = 20 * time.Millisecond
 	stopTimeout       = 30 * time.Second
 	waitTimeout       = 20 * time.Second
 	waitInterval      = 10 * time.Millisecond
@@ -127,9 +128,11 @@ func (s *server) config(params startParams, observed *probe) (*river.Config, err
 		maxWorkers = defaultMaxWorkers
 	}
 	config := &river.Config{
-		ErrorHandler: &errorHandler{cancel: params.ErrorHandlerCancel, probe: observed},
-		Hooks:        []rivertype.Hook{&periodicStarts{probe: observed}},
-		ID:           params.ClientID,
+		// River's cooldown of 100 ms would swallow the notification of a second insert.
+		FetchCooldown:     fetchCooldown,
+		FetchPollInterval: fetchPollInterval,
+		Hooks:             []rivertype.Hook{&periodicStarts{probe: observed}},
+		ID:                params.ClientID,
 		JobStuckHandler: func(context.Context, river.JobStuckHandlerParams) river.JobStuckHandlerResult {
 			observed.add(func(p *probe) { p.stuckJobs++ })
 			return river.JobStuckHandlerResult{}
@@ -149,7 +152,9 @@ func (s *server) config(params startParams, observed *probe) (*river.Config, err
 	}
 	if params.FetchPollIntervalMS > 0 {
 		config.FetchPollInterval = milliseconds(params.FetchPollIntervalMS)
-		config.FetchCooldown = min(fetchCooldown, config.FetchPollInterval)
+	}
+	if params.ErrorHandlerCancel {
+		config.ErrorHandler = &errorHandler{probe: observed}
 	}
 	if params.JobTimeoutDisabled {
 		config.JobTimeout = -1
@@ -215,7 +220,7 @@ type stopParams struct {
 func (s *server) stop(ctx context.Context, params stopParams) (any, error) {
 	running := s.running
 	if running == nil {
-		return empty{}, nil
+		return nil, failure(codeRejected, "no client is started")
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
