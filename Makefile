@@ -9,8 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+ORDINARY := not interop and not performance and not soak
 
-.PHONY: help setup demo test check interop fleet fault bench coverage format clean
+.PHONY: help setup demo test check interop conformance fleet fault bench coverage format clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,10 +29,13 @@ demo: $(STAMP) ## both workflows through real workers, on an embedded PostgreSQL
 	@$(BIN)/v1consortium demo $(ARGS)
 
 test: $(STAMP) ## run the tests on an embedded PostgreSQL (or TEST_DATABASE_URL); ARGS="tests/unit -k cron"
-	@$(BIN)/python -m pytest -m "not interop" $(ARGS)
+	@$(BIN)/python -m pytest -m "$(ORDINARY)" $(ARGS)
 
 interop: $(STAMP) ## run the tests against Go River (needs the Go toolchain)
-	@$(BIN)/python -m pytest -m interop tests/interop $(ARGS)
+	@$(BIN)/python -m pytest -m interop tests/interop tests/conformance $(ARGS)
+
+conformance: $(STAMP) ## play River's 103 scenarios with Go and Python; ARGS="--rounds 10 --report --tiers codec,mixed"
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 fleet: $(STAMP) ## Go and Python clients killed on one database for five minutes (needs the Go toolchain)
 	@RIVERJOBS_FLEET_SECONDS=300 $(BIN)/python -m pytest -m interop tests/interop/test_fleet.py $(ARGS)
@@ -51,7 +55,7 @@ bench: $(STAMP) ## measure side by side with Go River and PgQueuer (needs Go; mi
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 coverage: $(STAMP) ## run the tests with coverage; the report is in htmlcov/
-	@$(BIN)/python -m pytest -m "not interop" --cov=src --cov-branch --cov-report=term --cov-report=html $(ARGS)
+	@$(BIN)/python -m pytest -m "$(ORDINARY)" --cov=src --cov-branch --cov-report=term --cov-report=html $(ARGS)
 
 format: $(STAMP) ## format and fix what can be fixed by machine
 	@$(BIN)/ruff format src tests examples benchmarks
