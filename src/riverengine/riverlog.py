@@ -39,7 +39,7 @@ class LogStream(io.StringIO):
         super().__init__()
         self._parts: list[bytes] = []
         self._room = limit
-        self.written = 0
+        self.written: int = 0
         """Bytes written in all, kept or not."""
 
     def write(self, text: str, /) -> int:

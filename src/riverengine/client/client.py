@@ -98,10 +98,12 @@ class Client(AdminApi, FinishApi, LeadershipApi):
             raise ConfigError(
                 "periodic_jobs", "must be empty when leader_election_disabled is true"
             )
-        self.id = self.config.id or new_client_id(clock.now(), locked=not self.config.poll_only)
+        self.id: str = self.config.id or new_client_id(
+            clock.now(), locked=not self.config.poll_only
+        )
         self.workers = workers
-        self.periodic_jobs = PeriodicJobBundle(periodic_jobs)
-        self.stopped = asyncio.Event()
+        self.periodic_jobs: PeriodicJobBundle = PeriodicJobBundle(periodic_jobs)
+        self.stopped: asyncio.Event = asyncio.Event()
         self.stopped.set()
         self._connect = connect or (lambda: connect_beside(pool))
         self._insert_limiter = InsertLimiter(self.config.fetch_cooldown, clock)

@@ -13,6 +13,7 @@ from riverengine.drivers import AsyncTransaction, Database
 from riverengine.drivers.recognise import async_executor
 from riverengine.queries.statement import Executor
 from riverengine.run.clock import Clock
+from riverengine.work.extensions import Extensions
 
 
 class ClientCore:
@@ -23,7 +24,7 @@ class ClientCore:
     ) -> None:
         self.database = database
         self.config = config
-        self.extensions = config.extensions
+        self.extensions: Extensions = config.extensions
         self.clock = clock
         self.logger = logger
 

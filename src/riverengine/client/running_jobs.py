@@ -15,7 +15,7 @@ class RunningJobs:
 
     def __init__(self, config: Config) -> None:
         self.producers: dict[str, Producer] = {}
-        self.is_cancelling = False
+        self.is_cancelling: bool = False
         self._is_drained = True
         self._soft = _seconds(config.soft_stop_timeout)
         self._hard = _seconds(config.hard_stop_timeout)

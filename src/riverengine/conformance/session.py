@@ -65,9 +65,9 @@ class Session:
 
     def __init__(self, url: str, application_name: str) -> None:
         self.application_name = application_name
-        self.barriers = Barriers()
-        self.gate = ClaimGate(self.barriers)
-        self.connections = Connections(url, application_name, self.gate)
+        self.barriers: Barriers = Barriers()
+        self.gate: ClaimGate = ClaimGate(self.barriers)
+        self.connections: Connections = Connections(url, application_name, self.gate)
         self.running: Running | None = None
         self.now: datetime | None = None
         self._clients: dict[str | None, Client] = {}

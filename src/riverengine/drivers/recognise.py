@@ -20,30 +20,49 @@ if TYPE_CHECKING:
     from riverengine.drivers.django_driver import DjangoConnection
     from riverengine.drivers.psycopg_driver import AsyncConnect, SyncConnect
 
-AsyncTransaction: TypeAlias = (
-    "asyncpg.Connection | psycopg.AsyncConnection[Any] | sqlalchemy.ext.asyncio.AsyncSession"
-    " | sqlalchemy.ext.asyncio.AsyncConnection | sqlalchemy.ext.asyncio.async_scoped_session[Any]"
-    " | DriverExecutor"
-)
-"""A caller's open transaction, as the asynchronous clients take it."""
+    AsyncTransaction: TypeAlias = (
+        asyncpg.Connection
+        | psycopg.AsyncConnection[Any]
+        | sqlalchemy.ext.asyncio.AsyncSession
+        | sqlalchemy.ext.asyncio.AsyncConnection
+        | sqlalchemy.ext.asyncio.async_scoped_session[Any]
+        | DriverExecutor
+    )
+    """A caller's open transaction, as the asynchronous clients take it."""
 
-SyncTransaction: TypeAlias = (
-    "psycopg.Connection[Any] | sqlalchemy.orm.Session | sqlalchemy.Connection"
-    " | sqlalchemy.orm.scoped_session[Any] | DjangoConnection | str | DriverExecutor"
-)
-"""A caller's open transaction, as ``SyncClient`` takes it; a text is a Django database alias."""
+    SyncTransaction: TypeAlias = (
+        psycopg.Connection[Any]
+        | sqlalchemy.orm.Session
+        | sqlalchemy.Connection
+        | sqlalchemy.orm.scoped_session[Any]
+        | DjangoConnection
+        | str
+        | DriverExecutor
+    )
+    """A caller's open transaction, as ``SyncClient`` takes it; a text is a Django alias."""
 
-AsyncSource: TypeAlias = (
-    "asyncpg.Pool | sqlalchemy.ext.asyncio.AsyncEngine | sqlalchemy.ext.asyncio.AsyncConnection"
-    " | sqlalchemy.ext.asyncio.AsyncSession | AsyncConnect"
-)
-"""Where an asynchronous client without an asyncpg pool takes its own transactions from."""
+    AsyncSource: TypeAlias = (
+        asyncpg.Pool
+        | sqlalchemy.ext.asyncio.AsyncEngine
+        | sqlalchemy.ext.asyncio.AsyncConnection
+        | sqlalchemy.ext.asyncio.AsyncSession
+        | AsyncConnect
+    )
+    """Where an asynchronous client without an asyncpg pool takes its own transactions from."""
 
-SyncSource: TypeAlias = (
-    "psycopg.Connection[Any] | sqlalchemy.Engine | sqlalchemy.Connection | sqlalchemy.orm.Session"
-    " | DjangoConnection | str | SyncConnect"
-)
-"""Where a ``SyncClient`` takes its own transactions from; a text is a Django database alias."""
+    SyncSource: TypeAlias = (
+        psycopg.Connection[Any]
+        | sqlalchemy.Engine
+        | sqlalchemy.Connection
+        | sqlalchemy.orm.Session
+        | DjangoConnection
+        | str
+        | SyncConnect
+    )
+    """Where a ``SyncClient`` takes its own transactions from; a text is a Django alias."""
+else:
+    # The libraries are not there at run time, or not yet.
+    AsyncTransaction = SyncTransaction = AsyncSource = SyncSource = object
 
 
 def async_executor(tx: AsyncTransaction) -> Executor:

@@ -28,17 +28,26 @@ class Record(Protocol):
 
 
 class Executor(Protocol):
-    """What a query needs of a connection: asyncpg's pools and connections fit as they are."""
+    """What a query needs of a connection: asyncpg's pools and connections fit as they are.
 
-    async def fetch(
-        self, query: str, *args: object, timeout: float | None = None
-    ) -> Sequence[Any]: ...
+    timeout: seconds, then ``TimeoutError``; None for the connection's own rule.
+    """
 
-    async def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
+    async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:
+        """All rows of a statement."""
+        ...
 
-    async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
+    async def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Any:
+        """The first row of a statement; None when there is none."""
+        ...
 
-    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
+    async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any:
+        """The first value of a statement's first row; None when there is no row."""
+        ...
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+        """Run a statement whose rows do not matter; the result is the server's tag, or empty."""
+        ...
 
 
 @runtime_checkable
@@ -61,8 +70,8 @@ class Statement:
     __slots__ = ("_rendered", "name", "text")
 
     def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        self.text = text
+        self.name: str = name
+        self.text: str = text
         self._rendered: dict[str | None, str] = {}
 
     def sql(self, schema: str | None) -> str:

@@ -54,7 +54,7 @@ class BoundedPool:
         self._kept: list[tuple[asyncpg.Connection, float]] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._giving_back: set[asyncio.Task[bool]] = set()
-        self.lost = 0
+        self.lost: int = 0
         """Connections given up because they did not answer, for metrics."""
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:

@@ -96,7 +96,7 @@ class Completer(Service):
         self._idle.set()
         self.refused: set[JobId] = set()
         """Jobs whose outcome the database would not store; they are left to the rescuer."""
-        self.errors = 0
+        self.errors: int = 0
         """Failed writes, each tried again."""
         self.signal_written: TestSignal[int] = TestSignal()
 

@@ -118,7 +118,7 @@ class Elector(Service):
         self._wake = asyncio.Event()
         self._resign_requested = asyncio.Event()
         self._abandoned: set[asyncio.Task[object]] = set()
-        self.errors = 0
+        self.errors: int = 0
         """Failed statements since the start, for metrics."""
         self.signal_denied: TestSignal[None] = TestSignal()
         self.signal_gained: TestSignal[Leader] = TestSignal()

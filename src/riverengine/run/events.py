@@ -25,7 +25,7 @@ class Subscription:
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._buffer = buffer
         self._closed = False
-        self.dropped = 0
+        self.dropped: int = 0
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -79,7 +79,7 @@ class EventHub:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._subscriptions: list[Subscription] = []
-        self.dropped = 0
+        self.dropped: int = 0
         """Events that subscribers had no room for."""
 
     def subscribe(self, kinds: frozenset[EventKind], buffer: int = DEFAULT_BUFFER) -> Subscription:

@@ -82,13 +82,13 @@ class Executor(Attempt):
         its timeout.
         """
         super().__init__(None, settings.client)
-        self.id = JobId(record["id"])
+        self.id: JobId = JobId(record["id"])
         self.kind: str = record["kind"]
         self.attempt: int = max(record["attempt"], 0)
         self.attempted_at: datetime = record["attempted_at"]
         self.causes: frozenset[CancelCause] = _NO_CAUSE
-        self.is_abandoned = False
-        self.is_stuck = False
+        self.is_abandoned: bool = False
+        self.is_stuck: bool = False
         self.task: asyncio.Task[None] | None = None
         self._record = record
         self._settings = settings
@@ -105,7 +105,7 @@ class Executor(Attempt):
         if cause in self.causes:
             return
         self.causes |= {cause}
-        self.cancel_requested = True
+        self.cancel_requested: bool = True
         if self._working and self.task is not None:
             self.task.cancel()
 

@@ -106,7 +106,7 @@ class Producer(Service):
         self._empty = asyncio.Event()
         self._empty.set()
         self._last_fetch = float("-inf")
-        self.fetch_errors = 0
+        self.fetch_errors: int = 0
         """Failed fetches since the start, for metrics."""
         self.signal_fetched: TestSignal[int] = TestSignal()
         self._watch = QueueWatch(

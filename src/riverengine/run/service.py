@@ -19,8 +19,8 @@ class Service(ABC):
 
     def __init__(self, name: str, logger: logging.Logger | None = None) -> None:
         self.name = name
-        self.logger = logger or logging.getLogger("riverengine")
-        self.started = asyncio.Event()
+        self.logger: logging.Logger = logger or logging.getLogger("riverengine")
+        self.started: asyncio.Event = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property

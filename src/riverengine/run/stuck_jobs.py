@@ -39,7 +39,7 @@ class StuckJobs:
         self._has_slot: dict[Executor, bool] = {}
         self._asking: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.slots = 0
+        self.slots: int = 0
         """Jobs the queue may run above its limit, in place of stuck ones."""
 
     def __len__(self) -> int:

@@ -46,7 +46,9 @@ class Migrator:
         logger: logging.Logger | None = None,
     ) -> None:
         self.line = line
-        self.migrations = bundled_migrations(line) if migrations is None else tuple(migrations)
+        self.migrations: tuple[Migration, ...] = (
+            bundled_migrations(line) if migrations is None else tuple(migrations)
+        )
         self._connection = connection
         self._schema = schema
         self._logger = logger or logging.getLogger("riverengine")

@@ -68,7 +68,7 @@ class SyncClient:
         self._client = AdminClient(
             None if source is None else sync_database(source), config, logger=logger, clock=clock
         )
-        self.config = self._client.config
+        self.config: Config = self._client.config
 
     # Insert
 

@@ -35,10 +35,10 @@ class WorkContext:
     def __init__(self, row: JobRow | None, client: object) -> None:
         """row: None when a subclass reads it on demand."""
         self._row = row
-        self.client = client
+        self.client: object = client
         self.metadata: dict[str, Json] = {}
-        self.cancel_requested = False
-        self.timed_out = False
+        self.cancel_requested: bool = False
+        self.timed_out: bool = False
         self.resumable: ResumableState | None = None
 
     @property

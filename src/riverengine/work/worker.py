@@ -32,7 +32,7 @@ class Job(Generic[ArgsT]):
 
     def __init__(self, row: JobRow | RowSource, args: ArgsT) -> None:
         self._source = row
-        self.args = args
+        self.args: ArgsT = args
 
     @property
     def row(self) -> JobRow:

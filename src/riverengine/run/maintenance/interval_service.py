@@ -52,7 +52,7 @@ class CircuitBreaker:
         self._limit = limit
         self._window = window.total_seconds()
         self._failures: deque[float] = deque()
-        self.is_open = False
+        self.is_open: bool = False
 
     def fail(self) -> None:
         """Count a failure."""
@@ -88,8 +88,8 @@ class IntervalService(Service):
         self.interval = interval
         self.clock = clock
         self.timings = timings
-        self.breaker = CircuitBreaker(clock)
-        self.failures = 0
+        self.breaker: CircuitBreaker = CircuitBreaker(clock)
+        self.failures: int = 0
         self.signal_ran: TestSignal[int] = TestSignal()
         """Fired after every good run with the number of rows it touched."""
         self.signal_failed: TestSignal[Exception] = TestSignal()

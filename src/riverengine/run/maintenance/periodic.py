@@ -123,7 +123,7 @@ class PeriodicEnqueuer(Service):
         self._entries: dict[int, _Entry] = {}
         self._starts: list[_Entry] = []
         self._changed = asyncio.Event()
-        self.failures = 0
+        self.failures: int = 0
         self.signal_inserted: TestSignal[int] = TestSignal()
         """Fired after every firing with the number of jobs inserted."""
         self.signal_waiting: TestSignal[float] = TestSignal()

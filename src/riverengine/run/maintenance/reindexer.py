@@ -78,7 +78,7 @@ class Reindexer(Service):
         self._clock = clock
         self._timings = timings
         self._schedule: PeriodicSchedule = config.reindexer_schedule or _Midnights()
-        self.failures = 0
+        self.failures: int = 0
         self.signal_ran: TestSignal[list[str]] = TestSignal()
         """Fired after every run with the names of the rebuilt indexes."""
 
