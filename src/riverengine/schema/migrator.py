@@ -129,23 +129,25 @@ class Migrator:
     ) -> list[AppliedMigration]:
         """Revert to ``target_version``, which stays applied; -1 or 0 reverts everything.
 
-        Without target and max_steps, one step. Raises ``MigrationError``.
+        Without target and max_steps, one step.  max_steps: as for up; the target must lie within
+        them.  Raises ``MigrationError``, also for a target that is not applied.
         """
         everything = target_version in (-1, 0)
-        if not everything:
-            self._check_known(target_version)
-        existing = set(await self.existing_versions())
-        if target_version is not None and not everything and target_version not in existing:
-            raise MigrationError(f"version {target_version} is not applied, so not a target")
-        if target_version is None and max_steps is None:
+        if everything:
+            target_version = None
+        elif target_version is None and max_steps is None:
             max_steps = 1
-        floor = 0 if everything or target_version is None else target_version
-        wanted = [
-            migration
-            for migration in reversed(self.migrations)
-            if migration.version in existing and migration.version > floor
-        ]
-        return await self._apply(wanted[: _steps(max_steps)], Direction.DOWN, dry_run)
+        self._check_known(target_version)
+        existing = set(await self.existing_versions())
+        wanted = [each for each in reversed(self.migrations) if each.version in existing]
+        wanted = wanted[: _steps(max_steps)]
+        if target_version is not None:
+            if all(each.version != target_version for each in wanted):
+                raise MigrationError(
+                    f"version {target_version} is not in target list of valid migrations to apply"
+                )
+            wanted = [each for each in wanted if each.version > target_version]
+        return await self._apply(wanted, Direction.DOWN, dry_run)
 
     def _check_known(self, version: int | None) -> None:
         if version is not None and version not in self.all_versions:

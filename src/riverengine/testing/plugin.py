@@ -18,8 +18,6 @@ import asyncpg
 import pytest
 
 from riverengine import Client, Config, QueueConfig, Worker, Workers
-from riverengine.embedded import start_postgres
-from riverengine.embedded.postgres import EmbeddedPostgresError
 from riverengine.schema import bundled_lines
 from riverengine.testing.schemas import TestSchemas
 
@@ -55,6 +53,9 @@ def river_database_url(pytestconfig: pytest.Config) -> Iterator[str]:
     if given:
         yield str(given)
         return
+    # Imported only here: an embedded server is not to be had on every system pytest runs on.
+    from riverengine.embedded.postgres import EmbeddedPostgresError, start_postgres
+
     with tempfile.TemporaryDirectory(prefix="riverengine-test-") as folder:
         # PostgreSQL runs as another account when the tests run as root.
         Path(folder).chmod(0o755)

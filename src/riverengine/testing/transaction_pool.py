@@ -57,6 +57,21 @@ class TransactionPool:
         """As ``asyncpg.Pool.executemany``."""
         await self._tx.executemany(command, args, timeout=timeout)
 
+    def get_size(self) -> int:
+        """One: the transaction's."""
+        return 1
+
+    def get_max_size(self) -> int:
+        """One: the transaction's."""
+        return 1
+
+    def get_idle_size(self) -> int:
+        """None: the test has it."""
+        return 0
+
+    async def expire_connections(self) -> None:
+        """Nothing: the transaction cannot be replaced."""
+
 
 class Acquired:
     """What ``asyncpg.Pool.acquire`` returns: awaited or entered, it is a connection."""

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from riverengine import (
     ArgsEncodeError,
     Client,
+    Completed,
     Config,
     ErrorHandlerResult,
     EventKind,
@@ -37,6 +38,7 @@ from riverengine import (
     metadata_set,
     record_output,
     resumable_set_cursor,
+    resumable_set_step_tx,
     resumable_step,
     resumable_step_cursor,
 )
@@ -44,6 +46,7 @@ from riverengine.testing import (
     ExpectedJob,
     FrozenClock,
     RequireInsertedOpts,
+    TransactionPool,
     WorkerTester,
     job_of,
     require_inserted,
@@ -394,6 +397,54 @@ async def test_kinds_are_checked_against_given_workers(tx: asyncpg.Connection) -
     known.add(NoteWorker())
     result = await WorkerTester(NoteWorker(run), workers=known).work(tx, NoteArgs())
     assert isinstance(result.error, UnknownJobKindError)
+
+
+async def test_a_job_completed_in_the_worker_s_own_transaction_is_told(
+    tx: asyncpg.Connection,
+) -> None:
+    pool = TransactionPool(tx)
+
+    async def run(job: Job[NoteArgs]) -> None:
+        async with pool.acquire() as own, own.transaction():
+            await client_from_context().job_finish_tx(own, job, Completed())
+        raise RuntimeError("too late to fail")
+
+    result = await WorkerTester(NoteWorker(run)).work(tx, NoteArgs())
+    assert result.event_kind is EventKind.JOB_COMPLETED
+    assert result.job.errors == ()
+
+
+async def test_a_step_recorded_in_a_transaction_is_kept(tx: asyncpg.Connection) -> None:
+    pool = TransactionPool(tx)
+
+    async def run(job: Job[NoteArgs]) -> None:
+        async def step() -> None:
+            async with pool.acquire() as own, own.transaction():
+                await resumable_set_step_tx(own, job)
+            raise RuntimeError("behind the commit")
+
+        await resumable_step("kept", step)
+
+    result = await WorkerTester(NoteWorker(run)).work(tx, NoteArgs())
+    assert result.event_kind is EventKind.JOB_FAILED
+    assert result.job.metadata["river:resumable_step"] == "kept"
+
+
+async def test_application_code_gets_the_transaction_for_a_pool(
+    tx: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    stand_in = TransactionPool(tx)
+    await stand_in.execute("CREATE TEMPORARY TABLE sheet (number int)")
+    await stand_in.executemany("INSERT INTO sheet VALUES ($1)", [(1,), (2,)])
+    assert await stand_in.fetchval("SELECT sum(number) FROM sheet") == 3
+    assert len(await stand_in.fetch("SELECT * FROM sheet")) == 2
+    assert await stand_in.fetchrow("SELECT * FROM sheet WHERE number = 3") is None
+    connection = await stand_in.acquire()
+    assert connection is tx
+    await stand_in.release(connection)
+    assert (await Client(stand_in).insert(NoteArgs())).job.kind == "note"
+    await require_not_inserted(pool, NoteArgs)
+    await require_inserted(stand_in, NoteArgs)
 
 
 async def test_uniqueness_is_off(tx: asyncpg.Connection) -> None:
