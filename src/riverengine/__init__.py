@@ -6,7 +6,7 @@ from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
 from riverengine.insert.plan import InsertPlan
 from riverengine.insert.unique_fields import Unique
-from riverengine.queries.job_count import JobCountByQueueAndState
+from riverengine.queries.job_count import JobCountByQueueAndState, QueueStats
 from riverengine.queries.job_filter import JobFilter
 from riverengine.queries.job_list import (
     JobListOrderBy,
@@ -244,6 +244,7 @@ __all__ = [
     "QueueAlreadyAddedError",
     "QueueConfig",
     "QueueNotFoundError",
+    "QueueStats",
     "ResumableCheckpointError",
     "ResumableCursorError",
     "ResumableError",

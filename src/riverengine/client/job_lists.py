@@ -8,7 +8,7 @@ from datetime import timedelta
 from riverengine.client.core import ClientCore
 from riverengine.drivers import AsyncTransaction
 from riverengine.queries import job_count, job_list, job_many
-from riverengine.queries.job_count import JobCountByQueueAndState
+from riverengine.queries.job_count import JobCountByQueueAndState, QueueStats
 from riverengine.queries.job_filter import JobFilter
 from riverengine.queries.job_list import JobListParams, JobListResult
 from riverengine.types.job import JobState
@@ -93,6 +93,27 @@ class JobListApi(ClientCore):
         :meth:`job_count_by_state`.
         """
         return await job_count.job_count_by_queue_and_state(
+            self.executor(tx),
+            schema=self.config.schema,
+            queues=queues,
+            at_most=at_most,
+            timeout=_seconds(timeout),
+        )
+
+    async def queue_stats(
+        self,
+        queues: Sequence[str] | None = None,
+        *,
+        at_most: int | None = None,
+        tx: AsyncTransaction | None = None,
+        timeout: timedelta | None = None,
+    ) -> list[QueueStats]:
+        """Depth and latency of queues, by name.
+
+        queues: None for all that have a row or an available job: one that no client works shows,
+        too.  at_most: as for :meth:`job_count_by_state`.
+        """
+        return await job_count.queue_stats(
             self.executor(tx),
             schema=self.config.schema,
             queues=queues,

@@ -5,6 +5,7 @@ library that is not known here, implement :class:`DriverExecutor` and give its i
 """
 
 from riverengine.drivers.executor import Database, DriverDatabase, DriverExecutor, DriverRecord
+from riverengine.drivers.placeholders import named_arguments, named_placeholders
 from riverengine.drivers.recognise import (
     AsyncSource,
     AsyncTransaction,
@@ -21,4 +22,6 @@ __all__ = [
     "DriverRecord",
     "SyncSource",
     "SyncTransaction",
+    "named_arguments",
+    "named_placeholders",
 ]

@@ -27,6 +27,11 @@ class DriverRecord:
         self._places = places
         self._values = values
 
+    @classmethod
+    def of(cls, row: Mapping[str, object]) -> DriverRecord:
+        """A record of columns by name, in their order."""
+        return cls({name: place for place, name in enumerate(row)}, tuple(row.values()))
+
     def __getitem__(self, key: str | int | slice, /) -> Any:
         return self._values[self._places[key] if isinstance(key, str) else key]
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 from riverengine.insert import unique
 from riverengine.insert.options import InsertOpts
 from riverengine.types.errors import ArgsEncodeError, InsertError, UnknownJobKindError
+from riverengine.types.go_quote import quoted
 from riverengine.types.job import JobState, Json
 from riverengine.work.args import encode_args
 from riverengine.work.go_json import encode_json
@@ -97,6 +98,8 @@ def plan_insert(
     scheduled_at = given.scheduled_at or typed.scheduled_at
     if scheduled_at is not None and scheduled_at.tzinfo is None:
         raise InsertError("scheduled_at needs a time zone")
+    if not isinstance(given.metadata, Mapping | None):
+        raise InsertError("metadata must be a JSON object")
     state = JobState.SCHEDULED if scheduled_at is not None else JobState.AVAILABLE
     if given.pending:
         state = JobState.PENDING
@@ -163,13 +166,17 @@ def validate_queue_name(name: str) -> None:
     if not _QUEUE.fullmatch(name):
         raise InsertError(
             "queue name is invalid, expected letters and numbers separated by underscores or "
-            f'hyphens: "{name}"'
+            f"hyphens: {quoted(name)}"
         )
 
 
 def validate_tags(tags: Sequence[str]) -> None:
     """Refuse tags River would refuse; raises ``InsertError``."""
+    if isinstance(tags, str):
+        raise InsertError("tags must be a list of texts, not a text")
     for tag in tags:
+        if not isinstance(tag, str):
+            raise InsertError("tags must be texts")
         if len(tag.encode(errors="replace")) > 255:
             raise InsertError("tags should be a maximum of 255 characters long")
         if not _TAG.fullmatch(tag):

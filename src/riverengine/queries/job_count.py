@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from riverengine.queries.job_filter import check_at_most, check_limit
 from riverengine.queries.statement import Executor, statement
@@ -16,6 +17,7 @@ _FILE = "job_count.sql"
 _BY_STATE = statement(_FILE, "job_count_by_state")
 _BY_STATE_AT_MOST = statement(_FILE, "job_count_by_state_at_most")
 _BY_QUEUE_AND_STATE = statement(_FILE, "job_count_by_queue_and_state")
+_QUEUE_STATS = statement(_FILE, "queue_stats")
 _KINDS = statement(_FILE, "job_kind_list")
 
 
@@ -26,6 +28,23 @@ class JobCountByQueueAndState:
     queue: str
     count_available: int
     count_running: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How a queue stands.
+
+    paused_at: None while it is worked.  count_due: jobs that could run now.  count_running: that
+    run.  count_later: scheduled ones and ones to retry.  latency: how long the job that is due
+    longest has waited, by the database's clock; zero when none waits.
+    """
+
+    queue: str
+    paused_at: datetime | None
+    count_due: int
+    count_running: int
+    count_later: int
+    latency: timedelta
 
 
 async def job_count_by_state(
@@ -56,6 +75,31 @@ async def job_count_by_queue_and_state(
     )
     return [
         JobCountByQueueAndState(record["queue"], record["count_available"], record["count_running"])
+        for record in records
+    ]
+
+
+async def queue_stats(
+    db: Executor,
+    *,
+    schema: str | None,
+    queues: Sequence[str] | None,
+    at_most: int | None,
+    timeout: float | None = None,
+) -> list[QueueStats]:
+    """How queues stand, by name; queues: None for all that have a row or jobs to run."""
+    check_at_most(at_most)
+    names = None if queues is None else list(queues)
+    records = await db.fetch(_QUEUE_STATS.sql(schema), names, at_most, timeout=timeout)
+    return [
+        QueueStats(
+            queue=record["queue"],
+            paused_at=record["paused_at"],
+            count_due=record["count_due"],
+            count_running=record["count_running"],
+            count_later=record["count_later"],
+            latency=record["latency"] or timedelta(0),
+        )
         for record in records
     ]
 

@@ -33,9 +33,9 @@ _INT16 = range(-(2**15), 2**15)
 class JobFilter:
     """Jobs that fit every filter given; None leaves a filter out, an empty sequence fits nothing.
 
-    tags_all, tags_any: jobs with all, or with at least one, of these tags.  metadata: an object, or
-    its JSON text, that the job's metadata contains (``@>``).  predicates: see :meth:`where`.
-    Raises ``InvalidParamsError``.
+    tags_all, tags_any: jobs with all, or with at least one, of these tags.  metadata, args: an
+    object, or its JSON text, that the job's contain (``@>``).  predicates: see :meth:`where`.
+    Raises ``InvalidParamsError``, and ``ArgsEncodeError`` for values JSON cannot hold.
     """
 
     ids: Sequence[int] | None = None
@@ -46,6 +46,7 @@ class JobFilter:
     tags_all: Sequence[str] | None = None
     tags_any: Sequence[str] | None = None
     metadata: Mapping[str, Json] | str | None = None
+    args: Mapping[str, Json] | str | None = None
     predicates: tuple[Predicate, ...] = ()
 
     def __post_init__(self) -> None:
@@ -56,11 +57,8 @@ class JobFilter:
         if self.states is not None:
             # The enum refuses what is no state.
             object.__setattr__(self, "states", tuple(JobState(state) for state in self.states))
-        if isinstance(self.metadata, str):
-            try:
-                json.loads(self.metadata)
-            except ValueError as error:
-                raise InvalidParamsError("metadata", f"metadata is not JSON: {error}") from error
+        for name in ("metadata", "args"):
+            _check_json(name, getattr(self, name))
 
     def where(self, sql: str, /, *named_args: Mapping[str, object], **more: object) -> Self:
         """These filters and a condition of your own on the columns of ``river_job``.
@@ -83,16 +81,20 @@ class JobFilter:
         return (
             all(values is None for values in given)
             and not self.tags_all
-            and (self.metadata is None or self.metadata_json.strip("{} \t\r\n") == "")
+            # Every job contains the empty object.
+            and not (self.metadata_json + self.args_json).strip("{} \t\r\n")
             and not self.predicates
         )
 
     @property
     def metadata_json(self) -> str:
         """The JSON text of ``metadata``; "{}" for none."""
-        if self.metadata is None or isinstance(self.metadata, str):
-            return self.metadata or "{}"
-        return encode_json(self.metadata, "metadata")
+        return _json_text("metadata", self.metadata)
+
+    @property
+    def args_json(self) -> str:
+        """The JSON text of ``args``; "{}" for none."""
+        return _json_text("args", self.args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ def filter_options(filters: JobFilter) -> list[Option]:
             options.append(Option("states", 6, states, "state"))
     if filters.metadata is not None:
         options.append(Option("metadata", 10, filters.metadata_json, "metadata_fragment"))
+    if filters.args is not None:
+        options.append(Option("args", 11, filters.args_json, "args_fragment"))
     return options
 
 
@@ -193,6 +197,21 @@ def _check_texts(name: str, values: Sequence[str] | None) -> None:
         raise InvalidParamsError(name, f"{name} must be a sequence of texts, not one text")
     if any("\x00" in value for value in values or ()):
         raise InvalidParamsError(name, f"{name} must not hold NUL characters")
+
+
+def _check_json(name: str, value: Mapping[str, Json] | str | None) -> None:
+    try:
+        json.loads(_json_text(name, value))
+    except (ValueError, RecursionError) as error:
+        if isinstance(value, str):
+            raise InvalidParamsError(name, f"{name} is not JSON: {error}") from error
+        raise
+
+
+def _json_text(name: str, value: Mapping[str, Json] | str | None) -> str:
+    if value is None:
+        return "{}"
+    return value if isinstance(value, str) else encode_json(value, name)
 
 
 def _check_numbers(name: str, values: Sequence[int] | None, allowed: range) -> None:

@@ -151,14 +151,14 @@ def job_list_query(schema: str | None, params: JobListParams) -> tuple[str, list
         after = _placed(params.after, params)
         suffix, name = f"{field}_{direction}", "after_id"
         if field is None or (after.time is None and not params.is_time_nullable):
-            options.append(Option(f"after_id_{direction}", 11, after.id, name))
+            options.append(Option(f"after_id_{direction}", 12, after.id, name))
         elif after.time is None:
-            options.append(Option(f"after_null_{suffix}", 11, after.id, name))
+            options.append(Option(f"after_null_{suffix}", 12, after.id, name))
         else:
             if suffix == "finalized_at_asc" and not params.lists_final_only:
                 suffix = "nullable_finalized_at_asc"
-            options.append(Option(f"after_{suffix}", 11, after.id, name))
-            options.append(Option(f"after_{suffix}", 12, _database_time(after.time), "cursor_time"))
+            options.append(Option(f"after_{suffix}", 12, after.id, name))
+            options.append(Option(f"after_{suffix}", 13, _database_time(after.time), "cursor_time"))
     return render(
         _LIST,
         schema,

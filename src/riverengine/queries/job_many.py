@@ -164,7 +164,7 @@ async def job_cancel_many(
 
     attempted_at: the process's clock.  Raises ``UnfilteredError`` or ``NamedArgError``.
     """
-    more = {12: schema, 13: TOPIC_CONTROL, 14: encode_json(attempted_at)}
+    more = {13: schema, 14: TOPIC_CONTROL, 15: encode_json(attempted_at)}
     sql, arguments = change_query(_CANCEL, schema, params, more)
     records = await db.fetch(sql, *arguments)
     return JobCancelManyResult([job_row_from_record(record) for record in records])
@@ -204,7 +204,7 @@ def change_query(
     params.check()
     options = filter_options(params)
     if params.after_id is not None:
-        options.append(Option("after_id", 11, params.after_id, "after_id"))
+        options.append(Option("after_id", 12, params.after_id, "after_id"))
     return render(
         query,
         schema,

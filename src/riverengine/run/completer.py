@@ -252,7 +252,7 @@ class Completer(Service):
             return
         stats = JobStats(
             complete=self._clock.now() - completion.ended_at,
-            queue_wait=completion.started_at - row.scheduled_at,
+            queue_wait=completion.started_at - completion.source.row.scheduled_at,
             run=completion.ended_at - completion.started_at,
         )
         self._events.publish(Event(kind=kind, job=row, stats=stats))

@@ -31,10 +31,10 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
-        if self._closed and self._queue.empty():
-            raise StopAsyncIteration
         event = await self._queue.get()
         if event is None:
+            # Several tasks may wait for the end; each hands the news on.
+            self._queue.put_nowait(None)
             raise StopAsyncIteration
         return event
 

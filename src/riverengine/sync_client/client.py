@@ -12,7 +12,7 @@ from riverengine.config import Config
 from riverengine.drivers import DriverExecutor, SyncSource, SyncTransaction
 from riverengine.drivers.recognise import sync_database, sync_executor
 from riverengine.insert.options import InsertOpts
-from riverengine.queries.job_count import JobCountByQueueAndState
+from riverengine.queries.job_count import JobCountByQueueAndState, QueueStats
 from riverengine.queries.job_filter import JobFilter
 from riverengine.queries.job_list import JobListParams, JobListResult
 from riverengine.queries.job_many import (
@@ -217,6 +217,16 @@ class SyncClient:
                 after=after, match=match, exclude=exclude, limit=limit, tx=_executor(tx)
             )
         )
+
+    def queue_stats(
+        self,
+        queues: Sequence[str] | None = None,
+        *,
+        at_most: int | None = None,
+        tx: SyncTransaction | None = None,
+    ) -> list[QueueStats]:
+        """Depth and latency of queues. As :meth:`riverengine.Client.queue_stats`."""
+        return run_to_end(self._client.queue_stats(queues, at_most=at_most, tx=_executor(tx)))
 
     def queue_pause(self, name: str, *, tx: SyncTransaction | None = None) -> None:
         """Let every client stop fetching from the queue, or from all with ``*``."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -16,6 +17,7 @@ from riverengine import (
     Job,
     JobSnooze,
     JobState,
+    QueueConfig,
 )
 from tests.integration.riverengine.working import NoteArgs, NoteWorker, ended, started, wait_until
 
@@ -100,3 +102,46 @@ async def test_subscriptions_that_make_no_sense_are_refused(pool: asyncpg.Pool) 
             client.subscribe("job_exploded")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="buffer"):
             client.subscribe(buffer=0)
+
+
+async def test_everybody_who_waits_is_told_of_the_end(pool: asyncpg.Pool) -> None:
+    async with started(pool, NoteWorker()) as client:
+        subscription = client.subscribe()
+
+        async def count() -> int:
+            return len([event async for event in subscription])
+
+        counts = [asyncio.create_task(count()) for _ in range(3)]
+        await client.insert(NoteArgs())
+        await client.stop(timeout=timedelta(seconds=10))
+        async with asyncio.timeout(10):
+            assert sum(await asyncio.gather(*counts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["", "fail", "snooze"])
+async def test_the_wait_told_is_that_before_the_attempt(pool: asyncpg.Pool, text: str) -> None:
+    """A failure and a snooze move ``scheduled_at``: it is the one fetched that counts."""
+    worker = NoteWorker(_by_text)
+    async with started(pool, worker) as client, client.subscribe() as events:
+        job = (await client.insert(NoteArgs(text=text))).job
+        (event,) = await ended(events)
+    assert event.stats is not None
+    started_at = job.scheduled_at + event.stats.queue_wait
+    # The clocks of the database and of this process are the same machine's.
+    assert abs(started_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+async def test_jobs_of_others_and_jobs_that_nobody_runs_are_not_told(pool: asyncpg.Pool) -> None:
+    async with (
+        started(pool, NoteWorker()) as working,
+        started(pool, NoteWorker(), queues={"other": QueueConfig(max_workers=1)}) as idle,
+        working.subscribe() as heard,
+    ):
+        unheard = idle.subscribe()
+        waiting = (await idle.insert(NoteArgs(), InsertOpts(queue="nobody"))).job
+        await idle.job_cancel(waiting.id)
+        await idle.insert(NoteArgs())
+        (event,) = await ended(heard)
+        assert event.kind is EventKind.JOB_COMPLETED
+        unheard.close()
+        assert [event async for event in unheard] == []

@@ -42,7 +42,8 @@ async def client(pool: asyncpg.Pool) -> Client:
             kind, args, state, queue, priority, max_attempts, tags, metadata, created_at,
             attempted_at, finalized_at, scheduled_at
         ) VALUES (
-            $1, '{}', $2::text::river_job_state, $3, $4, 9, $5, $6, $7, $8, $9, $10
+            $1, jsonb_build_object('k', $4::smallint), $2::text::river_job_state, $3, $4, 9, $5,
+            $6, $7, $8, $9, $10
         )
         """,
         [
@@ -77,6 +78,7 @@ filters = st.fixed_dictionaries(
         "states": st.lists(st.sampled_from(list(JobState)), max_size=4, unique=True),
         "tags_all": st.lists(st.sampled_from(TAGS), max_size=2),
         "tags_any": st.lists(st.sampled_from(TAGS), max_size=2),
+        "args": st.sampled_from([{}, {"k": 2}, '{"k": 3}']),
         "metadata": st.sampled_from([{}, {"even": True}, {"third": {"of": 2}}, '{"even": false}']),
     },
 )
@@ -89,7 +91,7 @@ def fits(job: JobRow, params: JobFilter) -> bool:
     def among(value: object, allowed: object) -> bool:
         return allowed is None or value in allowed  # type: ignore[operator]
 
-    fragment = json.loads(params.metadata_json)
+    metadata, args = json.loads(params.metadata_json), json.loads(params.args_json)
     return (
         among(job.id, params.ids)
         and among(job.kind, params.kinds)
@@ -98,7 +100,8 @@ def fits(job: JobRow, params: JobFilter) -> bool:
         and among(job.state, params.states)
         and (params.tags_all is None or set(params.tags_all) <= set(job.tags))
         and (params.tags_any is None or bool(set(params.tags_any) & set(job.tags)))
-        and all(job.metadata.get(key) == value for key, value in fragment.items())
+        and metadata.items() <= job.metadata.items()
+        and args.items() <= job.args.items()
     )
 
 
@@ -226,6 +229,7 @@ async def test_a_name_of_a_filter_in_use_is_refused(client: Client) -> None:
         (lambda: JobListParams(ids=[2**63]), "ids"),
         (lambda: JobListParams(priorities=[40_000]), "priorities"),
         (lambda: JobListParams(metadata="{"), "metadata"),
+        (lambda: JobListParams(args=""), "args"),
         (
             lambda: JobListParams(
                 order_by=JobListOrderBy.FINALIZED_AT, states=[JobState.RUNNING, JobState.COMPLETED]
@@ -346,3 +350,39 @@ async def test_a_statement_that_takes_too_long_is_given_up(client: Client) -> No
     with pytest.raises(TimeoutError):
         await client.job_delete_many(many, timeout=timedelta(milliseconds=50))
     assert await client.job_count() == 48
+
+
+async def test_queue_stats_tell_depth_and_latency(client: Client) -> None:
+    await client.pool.execute(
+        "DELETE FROM river_job WHERE id NOT IN (SELECT max(id) FROM river_job)"
+    )
+    await client.pool.execute(
+        """
+        INSERT INTO river_job (kind, args, max_attempts, queue, priority, state, scheduled_at)
+        SELECT 'x', '{}', 1, queue, priority, state::river_job_state, now() + due
+        FROM (
+            VALUES
+            ('nobody', 4, 'available', interval '-2 hours'),
+            ('nobody', 1, 'available', interval '-1 minute'),
+            ('nobody', 1, 'available', interval '1 hour'),
+            ('nobody', 2, 'scheduled', interval '1 hour'),
+            ('nobody', 3, 'retryable', interval '-9 hours'),
+            ('nobody', 1, 'running', interval '-9 hours'),
+            ('early', 1, 'available', interval '1 hour')
+        ) AS jobs (queue, priority, state, due)
+        """
+    )
+    await client.pool.execute("INSERT INTO river_queue (name, paused_at) VALUES ('paused', now())")
+    early, nobody, paused = await client.queue_stats()
+    assert (nobody.queue, nobody.paused_at) == ("nobody", None)
+    assert (nobody.count_due, nobody.count_running, nobody.count_later) == (2, 1, 2)
+    assert timedelta(hours=2) <= nobody.latency < timedelta(hours=2, minutes=5)
+    assert (early.queue, early.count_due, early.latency) == ("early", 0, timedelta(0))
+    assert (paused.queue, paused.count_due, paused.latency) == ("paused", 0, timedelta(0))
+    assert paused.paused_at is not None
+    named = await client.queue_stats(["nobody", "unknown"], at_most=1)
+    assert [(stats.queue, stats.count_due, stats.count_later) for stats in named] == [
+        ("nobody", 1, 1),
+        ("unknown", 0, 0),
+    ]
+    assert await client.queue_stats([]) == []

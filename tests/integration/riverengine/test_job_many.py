@@ -73,7 +73,9 @@ async def all_jobs(client: Client) -> list[JobRow]:
         (Client.job_retry_many, JobRetryManyParams, "retry with no filters"),
     ],
 )
-@pytest.mark.parametrize("filters", [{}, {"tags_all": []}, {"metadata": {}}, {"metadata": " { }"}])
+@pytest.mark.parametrize(
+    "filters", [{}, {"tags_all": []}, {"metadata": {}}, {"metadata": " { }", "args": {}}]
+)
 async def test_all_jobs_are_reached_only_on_purpose(
     client: Client,
     jobs: dict[JobState, JobRow],
@@ -105,6 +107,7 @@ async def test_all_jobs_are_reached_only_on_purpose(
         ({"queues": ["queue_pending", "queue_completed"]}, [JobState.COMPLETED, JobState.PENDING]),
         ({"states": [JobState.SCHEDULED]}, [JobState.SCHEDULED]),
         ({"priorities": [1], "tags_any": ["tag"], "metadata": {"mine": 1}}, list(JobState)),
+        ({"args": {"text": "pending"}}, [JobState.PENDING]),
         ({"tags_all": ["tag", "other"]}, []),
     ],
 )

@@ -114,6 +114,7 @@ CURSOR = JobListCursor(50_000, "kind1", "queue1", "time", NOW)
         JobListParams(ids=[1, 2, 3], order_by=JobListOrderBy.TIME),
         JobListParams(kinds=["kind1"], after=CURSOR),
         JobListParams(metadata={"workflow_id": "x"}),
+        JobListParams(args={"customer": 7}),
         JobListParams(states=[JobState.RUNNING], order_by=JobListOrderBy.TIME),
         JobListParams(
             states=[JobState.AVAILABLE], queues=["queue1"], order_by=JobListOrderBy.SCHEDULED_AT
@@ -157,6 +158,8 @@ async def test_a_page_of_ended_jobs_reads_hardly_more_than_the_page(
         ("job_count_by_state_at_most", (1_000,)),
         ("job_count_by_queue_and_state", (["queue0", "queue3"], None)),
         ("job_count_by_queue_and_state", (["queue0", "queue3"], 100)),
+        ("queue_stats", (None, None)),
+        ("queue_stats", (["queue0", "queue3"], 100)),
     ],
 )
 async def test_kinds_and_capped_counts_read_few_rows(
@@ -181,7 +184,7 @@ async def test_no_change_of_many_reads_the_whole_table(
     full: asyncpg.Connection, name: str, filters: dict[str, Any]
 ) -> None:
     query = load_statements(PACKAGE, "job_many.sql")[name]
-    more = {12: None, 13: "t", 14: '""'} if name == "job_cancel_many" else {}
+    more = {13: None, 14: "t", 15: '""'} if name == "job_cancel_many" else {}
     sql, arguments = change_query(query, None, JobManyParams(**filters), more)
     await assert_indexed(full, sql, arguments)
 

@@ -9,6 +9,7 @@
     AND tags @> $8::varchar[] -- if: tags_all
     AND tags && $9::varchar[] -- if: tags_any
     AND metadata @> $10::text::jsonb -- if: metadata
+    AND args @> $11::text::jsonb -- if: args
     /* WHERE */
 
 -- name: job_list
@@ -22,19 +23,19 @@ FROM /* SCHEMA */river_job
 WHERE TRUE
     /* FRAGMENT job_filters */
     AND finalized_at IS NOT NULL -- if: finalized
-    AND id > $11::bigint -- if: after_id_asc
-    AND id < $11::bigint -- if: after_id_desc
-    AND (attempted_at IS NULL AND id > $11::bigint) -- if: after_null_attempted_at_asc
-    AND (attempted_at IS NOT NULL OR id < $11::bigint) -- if: after_null_attempted_at_desc
-    AND (finalized_at IS NULL AND id > $11::bigint) -- if: after_null_finalized_at_asc
-    AND (finalized_at IS NOT NULL OR id < $11::bigint) -- if: after_null_finalized_at_desc
-    AND ((attempted_at, id) > ($12::timestamptz, $11::bigint) OR attempted_at IS NULL) -- if: after_attempted_at_asc
-    AND (attempted_at, id) < ($12::timestamptz, $11::bigint) -- if: after_attempted_at_desc
-    AND ((finalized_at, id) > ($12::timestamptz, $11::bigint) OR finalized_at IS NULL) -- if: after_nullable_finalized_at_asc
-    AND (finalized_at, id) > ($12::timestamptz, $11::bigint) -- if: after_finalized_at_asc
-    AND (finalized_at, id) < ($12::timestamptz, $11::bigint) -- if: after_finalized_at_desc
-    AND (scheduled_at, id) > ($12::timestamptz, $11::bigint) -- if: after_scheduled_at_asc
-    AND (scheduled_at, id) < ($12::timestamptz, $11::bigint) -- if: after_scheduled_at_desc
+    AND id > $12::bigint -- if: after_id_asc
+    AND id < $12::bigint -- if: after_id_desc
+    AND (attempted_at IS NULL AND id > $12::bigint) -- if: after_null_attempted_at_asc
+    AND (attempted_at IS NOT NULL OR id < $12::bigint) -- if: after_null_attempted_at_desc
+    AND (finalized_at IS NULL AND id > $12::bigint) -- if: after_null_finalized_at_asc
+    AND (finalized_at IS NOT NULL OR id < $12::bigint) -- if: after_null_finalized_at_desc
+    AND ((attempted_at, id) > ($13::timestamptz, $12::bigint) OR attempted_at IS NULL) -- if: after_attempted_at_asc
+    AND (attempted_at, id) < ($13::timestamptz, $12::bigint) -- if: after_attempted_at_desc
+    AND ((finalized_at, id) > ($13::timestamptz, $12::bigint) OR finalized_at IS NULL) -- if: after_nullable_finalized_at_asc
+    AND (finalized_at, id) > ($13::timestamptz, $12::bigint) -- if: after_finalized_at_asc
+    AND (finalized_at, id) < ($13::timestamptz, $12::bigint) -- if: after_finalized_at_desc
+    AND (scheduled_at, id) > ($13::timestamptz, $12::bigint) -- if: after_scheduled_at_asc
+    AND (scheduled_at, id) < ($13::timestamptz, $12::bigint) -- if: after_scheduled_at_desc
 ORDER BY
     attempted_at ASC NULLS LAST, -- if: attempted_at_asc
     attempted_at DESC NULLS FIRST, -- if: attempted_at_desc
@@ -64,7 +65,7 @@ WITH chosen AS (
     FROM /* SCHEMA */river_job
     WHERE state <> 'running'
         /* FRAGMENT job_filters */
-        AND id > $11::bigint -- if: after_id
+        AND id > $12::bigint -- if: after_id
     ORDER BY id
     LIMIT $1::integer
     FOR UPDATE
@@ -97,7 +98,7 @@ WITH chosen AS (
     WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
         AND finalized_at IS NULL
         /* FRAGMENT job_filters */
-        AND id > $11::bigint -- if: after_id
+        AND id > $12::bigint -- if: after_id
     ORDER BY id
     LIMIT $1::integer
     FOR UPDATE
@@ -106,7 +107,7 @@ WITH chosen AS (
 told AS (
     SELECT
         pg_notify(
-            concat(coalesce($12::text, current_schema()), '.', $13::text),
+            concat(coalesce($13::text, current_schema()), '.', $14::text),
             json_build_object('action', 'cancel', 'job_id', id, 'queue', queue)::text
         )
     FROM chosen
@@ -118,7 +119,7 @@ cancelled AS (
     SET
         state = CASE WHEN job.state = 'running' THEN job.state ELSE 'cancelled' END,
         finalized_at = CASE WHEN job.state = 'running' THEN job.finalized_at ELSE now() END,
-        metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $14::text::jsonb, TRUE)
+        metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $15::text::jsonb, TRUE)
     FROM chosen
     -- The count makes the messages part of the statement: a query nobody reads does not run.
     WHERE job.id = chosen.id AND (SELECT count(*) FROM told) >= 0
@@ -148,7 +149,7 @@ WITH chosen AS (
     WHERE state <> 'running'
         AND NOT (state = 'available' AND scheduled_at < now())
         /* FRAGMENT job_filters */
-        AND id > $11::bigint -- if: after_id
+        AND id > $12::bigint -- if: after_id
     ORDER BY id
     LIMIT $1::integer
     FOR UPDATE

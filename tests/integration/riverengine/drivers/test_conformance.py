@@ -320,8 +320,14 @@ async def test_listing_jobs(library: Library, pool: asyncpg.Pool) -> None:
         nothing = await library.do(client.job_list, JobListParams(kinds=[]), tx=tx)
         assert await library.do(client.job_count, filters, tx=tx) == 2
         counts = await library.do(client.job_count_by_state, tx=tx)
+        kinds = await library.do(client.job_kind_list, match="NO", tx=tx)
+        (stats,) = await library.do(client.queue_stats, ["rich"], at_most=100, tx=tx)
+        (by_queue,) = await library.do(client.job_count_by_queue_and_state, ["rich"], tx=tx)
     assert nothing.jobs == []
     assert counts == dict.fromkeys(JobState, 1)
+    assert kinds == ["note"]
+    assert (stats.count_running, stats.count_later, stats.paused_at) == (1, 2, None)
+    assert (by_queue.count_available, by_queue.count_running) == (1, 1)
     expected = [row for row in rows if row.state in (JobState.RUNNING, JobState.COMPLETED)]
     same(found.jobs, sorted(expected, key=lambda row: (row.scheduled_at, row.id)))
 
@@ -365,6 +371,7 @@ async def test_administering_queues(
 ) -> None:
     client = library.client()
     await pool.execute("INSERT INTO river_queue (name) VALUES ('a'), ('b')")
+    assert await library.do(client.queue_name_list, exclude=["b"]) == ["a"]
 
     async def row(name: str) -> Queue:
         found = await pool.fetchrow("SELECT * FROM river_queue WHERE name = $1", name)

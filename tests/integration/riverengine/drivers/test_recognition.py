@@ -178,10 +178,7 @@ class Forwarding(DriverExecutor):
 
     async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
         rows = await self.connection.fetch(sql, *args)
-        return [
-            DriverRecord({name: i for i, name in enumerate(row.keys())}, tuple(row.values()))
-            for row in rows
-        ]
+        return [DriverRecord.of(dict(row)) for row in rows]
 
 
 async def test_an_adapter_of_the_user_s_own(pool: asyncpg.Pool) -> None:
