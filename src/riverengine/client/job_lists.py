@@ -17,7 +17,8 @@ from riverengine.types.job import JobState
 class JobListApi(ClientCore):
     """The part of the client that looks at many jobs. Every method reads only.
 
-    timeout: how long the statement may take, 10 s for None; ``TimeoutError`` then.
+    timeout: how long the statement may take, 10 s for None; ``TimeoutError`` then.  Other drivers
+    than asyncpg have settings of their own for that, and take none here.
     """
 
     async def job_list(

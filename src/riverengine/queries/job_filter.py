@@ -55,8 +55,7 @@ class JobFilter:
         _check_numbers("ids", self.ids, _INT64)
         _check_numbers("priorities", self.priorities, _INT16)
         if self.states is not None:
-            # The enum refuses what is no state.
-            object.__setattr__(self, "states", tuple(JobState(state) for state in self.states))
+            object.__setattr__(self, "states", _states(self.states))
         for name in ("metadata", "args"):
             _check_json(name, getattr(self, name))
 
@@ -197,6 +196,13 @@ def _check_texts(name: str, values: Sequence[str] | None) -> None:
         raise InvalidParamsError(name, f"{name} must be a sequence of texts, not one text")
     if any("\x00" in value for value in values or ()):
         raise InvalidParamsError(name, f"{name} must not hold NUL characters")
+
+
+def _states(values: Sequence[JobState]) -> tuple[JobState, ...]:
+    try:
+        return tuple(JobState(value) for value in values)
+    except ValueError as error:
+        raise InvalidParamsError("states", str(error)) from error
 
 
 def _check_json(name: str, value: Mapping[str, Json] | str | None) -> None:

@@ -65,8 +65,11 @@ class JobListParams(JobFilter):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_limit(self.limit)
-        object.__setattr__(self, "order_by", JobListOrderBy(self.order_by))
-        object.__setattr__(self, "direction", SortOrder(self.direction))
+        try:
+            object.__setattr__(self, "order_by", JobListOrderBy(self.order_by))
+            object.__setattr__(self, "direction", SortOrder(self.direction))
+        except ValueError as error:
+            raise InvalidParamsError("order_by", str(error)) from error
         if self.order_by is JobListOrderBy.FINALIZED_AT:
             if self.states is None:
                 object.__setattr__(self, "states", _FINAL)

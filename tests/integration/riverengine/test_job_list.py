@@ -225,6 +225,8 @@ async def test_a_name_of_a_filter_in_use_is_refused(client: Client) -> None:
         (lambda: JobListParams(limit=0), "limit"),
         (lambda: JobListParams(limit=10_001), "limit"),
         (lambda: JobListParams(kinds="note"), "kinds"),
+        (lambda: JobListParams(states=["gone"]), "states"),  # type: ignore[list-item]
+        (lambda: JobListParams(order_by="kind"), "order_by"),  # type: ignore[arg-type]
         (lambda: JobListParams(tags_any=["\x00"]), "tags_any"),
         (lambda: JobListParams(ids=[2**63]), "ids"),
         (lambda: JobListParams(priorities=[40_000]), "priorities"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from riverengine import (
     Client,
@@ -397,6 +400,106 @@ async def test_a_retried_job_is_worked(pool: asyncpg.Pool) -> None:
         await client.job_retry_many(JobRetryManyParams(states=[JobState.DISCARDED]))
         assert [event.kind for event in await ended(events)] == ["job_completed"]
     assert json.loads((await all_jobs(client))[0].encoded_args) == {"text": ""}
+
+
+# One and many
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What decides how an operation changes a job."""
+
+    state: JobState
+    is_exhausted: bool
+    due_in: int
+    key: int | None
+    was_asked: bool
+
+
+sketches = st.builds(
+    Sketch,
+    state=st.sampled_from(list(JobState)),
+    is_exhausted=st.booleans(),
+    due_in=st.sampled_from([-3600, 3600]),
+    key=st.sampled_from([None, 1, 2]),
+    was_asked=st.booleans(),
+)
+
+
+async def drawn(client: Client, kind: str, chosen: list[Sketch]) -> list[int]:
+    """Jobs of one kind; of two that would hold one key, the second has none."""
+    ids = []
+    for sketch in chosen:
+        key = None if sketch.key is None else f"{kind}{sketch.key}".encode()
+        insert = functools.partial(
+            client.pool.fetchval,
+            """
+            INSERT INTO river_job (
+                kind, args, state, attempt, max_attempts, scheduled_at, finalized_at, metadata,
+                unique_key, unique_states
+            ) VALUES (
+                $1, '{}', $2::text::river_job_state, 2, $3,
+                date_trunc('hour', now()) + $4 * interval '1 second', $5, $6, $7, B'11110101'
+            ) RETURNING id
+            """,
+            kind,
+            sketch.state.value,
+            2 if sketch.is_exhausted else 5,
+            sketch.due_in,
+            datetime(2026, 1, 1, tzinfo=UTC) if sketch.state.is_final else None,
+            '{"cancel_attempted_at": "2026-01-01T00:00:00Z"}' if sketch.was_asked else "{}",
+        )
+        try:
+            ids.append(await insert(key))
+        except asyncpg.UniqueViolationError:
+            ids.append(await insert(None))
+    return ids
+
+
+async def look(client: Client, ids: list[int]) -> list[object]:
+    """The jobs without what differs between any two of them, times cut to what was changed."""
+    start = datetime.now(UTC) - timedelta(minutes=10)
+    found: list[object] = []
+    for job in [await client.job_get(job_id) for job_id in ids]:
+        metadata = dict(job.metadata)
+        asked = metadata.pop("cancel_attempted_at", None)
+        found.append(
+            (
+                *(job.state, job.attempt, job.max_attempts, metadata),
+                asked if asked is None else datetime.fromisoformat(asked) > start,
+                job.finalized_at if job.finalized_at is None else job.finalized_at > start,
+                start < job.scheduled_at < start + timedelta(minutes=20),
+                None if job.unique_key is None else job.unique_key[-1:],
+            )
+        )
+    return found
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(chosen=st.lists(sketches, max_size=8), operation=st.sampled_from(["cancel", "retry"]))
+async def test_many_by_one_call_fare_as_each_by_its_own(
+    client: Client, chosen: list[Sketch], operation: str
+) -> None:
+    await client.pool.execute("DELETE FROM river_job")
+    together = await drawn(client, "together", chosen)
+    alone = await drawn(client, "alone", chosen)
+    assert await look(client, together) == await look(client, alone)
+    conflicts = []
+    for place, job_id in enumerate(alone):
+        try:
+            await (client.job_cancel if operation == "cancel" else client.job_retry)(job_id)
+        except UniqueConflictError:
+            conflicts.append(place)
+    if operation == "cancel":
+        await client.job_cancel_many(JobCancelManyParams(kinds=["together"]))
+    else:
+        result = await client.job_retry_many(JobRetryManyParams(kinds=["together"]))
+        assert [together.index(job.id) for job in result.conflicts] == conflicts
+    assert await look(client, together) == await look(client, alone)
 
 
 async def blocked(pool: asyncpg.Pool) -> None:
