@@ -1,6 +1,13 @@
 """River for Python: background jobs on PostgreSQL, sharing a database with Go River v0.51.1."""
 
-from riverengine.client import Client, InsertClient, InsertManyParams, InsertResult
+from riverengine.client import (
+    Client,
+    ClientHealth,
+    InsertClient,
+    InsertManyParams,
+    InsertResult,
+    NotificationState,
+)
 from riverengine.client.resumable import resumable_set_step_cursor_tx, resumable_set_step_tx
 from riverengine.config import FOREVER, Config, QueueConfig
 from riverengine.insert.options import InsertOpts, UniqueOpts
@@ -25,6 +32,7 @@ from riverengine.queries.job_many import (
 )
 from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.events import Subscription
+from riverengine.run.heartbeat import HeartbeatState
 from riverengine.run.maintenance.cron import parse_cron
 from riverengine.run.maintenance.periodic_job import (
     PeriodicJob,
@@ -152,6 +160,7 @@ __all__ = [
     "AttemptError",
     "Cancelled",
     "Client",
+    "ClientHealth",
     "Clock",
     "Completed",
     "Config",
@@ -167,6 +176,7 @@ __all__ = [
     "Event",
     "EventKind",
     "Failed",
+    "HeartbeatState",
     "Hook",
     "HookInsertBegin",
     "HookInsertBeginFunc",
@@ -230,6 +240,7 @@ __all__ = [
     "NeverSchedule",
     "NotFoundError",
     "NotInJobError",
+    "NotificationState",
     "OpenTransactionError",
     "Outcome",
     "PeriodicInterval",

@@ -41,8 +41,9 @@ class Config:
 
     An empty ``queues`` makes an insert-only client: it works nothing and never leads. id: None
     for River's, of host and time. A name that stays over restarts lets a restarted client take
-    back at once the jobs its dead process left running; two living clients cannot share it (not
-    with ``poll_only``, where nothing is taken back). rescuer_discards_unknown_kinds: discard
+    back at once the jobs its dead process left running; two living clients cannot share it.
+    max_process_deaths: a job that was running in so many processes when they died is set aside as
+    the suspect, by discarding it; 0 for never. rescuer_discards_unknown_kinds: discard
     stuck jobs of kinds that the leader does not know, as Go River does, instead of retrying
     them. soft_stop_timeout: how long a stop lets jobs end by themselves before it cancels them;
     None for ever. hard_stop_timeout: how long it then waits for jobs that ignore this, before it
@@ -60,6 +61,7 @@ class Config:
     job_stuck_threshold: timedelta = timedelta(seconds=10)
     rescue_stuck_jobs_after: timedelta | None = None
     rescuer_discards_unknown_kinds: bool = False
+    max_process_deaths: int = 3
     fetch_cooldown: timedelta = timedelta(milliseconds=100)
     fetch_poll_interval: timedelta = timedelta(seconds=1)
     fetch_only_known_kinds: bool = False
@@ -125,6 +127,8 @@ class Config:
             or self.rescue_stuck_jobs_after < self.job_timeout
         ):
             raise ConfigError("rescue_stuck_jobs_after", "must not be shorter than job_timeout")
+        if self.max_process_deaths < 0:
+            raise ConfigError("max_process_deaths", "must not be negative; 0 is for never")
         for setting in ("soft_stop_timeout", "hard_stop_timeout"):
             timeout: timedelta | None = getattr(self, setting)
             if timeout is not None and timeout < timedelta(0):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -15,26 +15,28 @@ import asyncpg
 
 from riverengine.client.admin import AdminApi
 from riverengine.client.finish import FinishApi
-from riverengine.client.leadership import LeadershipApi
+from riverengine.client.health import HealthApi
 from riverengine.client.running_jobs import RunningJobs
 from riverengine.client.worked_queues import WorkedQueues
 from riverengine.config import Config, QueueConfig
 from riverengine.queries.statement import Record
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.client_id import new_client_id
-from riverengine.run.client_lock import ClientLock, DeadClientRescuer
 from riverengine.run.clock import Clock, SystemClock
 from riverengine.run.completer import Completer
 from riverengine.run.connect import connect_beside
 from riverengine.run.elector import Elector, ElectorTimings
 from riverengine.run.events import DEFAULT_BUFFER, EventHub, Subscription
 from riverengine.run.executor import CancelCause, Executor, WorkSettings
+from riverengine.run.heartbeat import HeartbeatTimings
 from riverengine.run.insert_limiter import InsertLimiter
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
 from riverengine.run.maintenance.periodic_job import PeriodicJob, PeriodicJobBundle
 from riverengine.run.notifier import Notifier
 from riverengine.run.pipeline import WorkChains
+from riverengine.run.pooler import open_notifier
+from riverengine.run.presence import Presence
 from riverengine.run.producer import Producer
 from riverengine.schema.migrator import check_schema
 from riverengine.types.errors import (
@@ -50,7 +52,7 @@ _NO_LIMIT = 1_000_000
 """Of threads: one is made for a job when no other is idle."""
 
 
-class Client(AdminApi, FinishApi, LeadershipApi):
+class Client(AdminApi, FinishApi, HealthApi):
     """Inserts and administers jobs; with queues and workers, and once started, works them.
 
     Example::
@@ -80,9 +82,12 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         clock: Clock | None = None,
         elector_timings: ElectorTimings | None = None,
         maintenance_timings: MaintenanceTimings | None = None,
+        heartbeat_timings: HeartbeatTimings | None = None,
     ) -> None:
-        """pool: stays the caller's to close.  connect: opens the listening connection; None for one
-        with the pool's settings.  elector_timings, maintenance_timings: River's unless given.
+        """pool: stays the caller's to close.  connect: opens a connection beside the pool, in the
+        event loop that uses it: for listening, for index rebuilds, and for heartbeats, which have a
+        loop of their own; None for one with the pool's settings.  The timings are the defaults
+        unless given.
 
         Raises ``ConfigError`` for settings that contradict each other.
         """
@@ -98,9 +103,7 @@ class Client(AdminApi, FinishApi, LeadershipApi):
             raise ConfigError(
                 "periodic_jobs", "must be empty when leader_election_disabled is true"
             )
-        self.id: str = self.config.id or new_client_id(
-            clock.now(), locked=not self.config.poll_only
-        )
+        self.id: str = self.config.id or new_client_id(clock.now())
         self.workers = workers
         self.periodic_jobs: PeriodicJobBundle = PeriodicJobBundle(periodic_jobs)
         self.stopped: asyncio.Event = asyncio.Event()
@@ -110,6 +113,19 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         self._events = EventHub(self.logger)
         self._elector_timings = elector_timings
         self._maintenance_timings = maintenance_timings or MaintenanceTimings()
+        self._presence = Presence(
+            self.database,
+            connect=self._connect,
+            schema=self.config.schema,
+            client_id=self.id,
+            named=self.config.id is not None,
+            max_deaths=self.config.max_process_deaths,
+            on_replaced=self._give_way,
+            clock=clock,
+            logger=self.logger,
+            timings=heartbeat_timings,
+            maintenance_timings=maintenance_timings,
+        )
         self._jobs = RunningJobs(self.config)
         self._producers = self._jobs.producers
         self._queues = WorkedQueues(self.config, self._producers, self._producer_for)
@@ -118,31 +134,10 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         self._elector: Elector | None = None
         self._maintainer: Maintainer | None = None
         self._leader_callbacks: list[Callable[[bool], None]] = []
-        self._dead_clients: DeadClientRescuer | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._work: WorkSettings | None = None
         self._starting = asyncio.Lock()
         self._shutdown: asyncio.Task[None] | None = None
-
-    @property
-    def is_started(self) -> bool:
-        """Whether the client works jobs, or still ends those it started."""
-        return not self.stopped.is_set()
-
-    @property
-    def running(self) -> int:
-        """Jobs running in this client."""
-        return len(self._jobs)
-
-    @property
-    def stuck_jobs(self) -> int:
-        """Running jobs that ignore their timeout."""
-        return self._jobs.stuck
-
-    @property
-    def producers(self) -> Mapping[str, Producer]:
-        """The queues worked, by name."""
-        return self._producers
 
     def subscribe(self, *kinds: EventKind, buffer: int = DEFAULT_BUFFER) -> Subscription:
         """Receive events of these kinds (all if none is given), for the jobs this client works.
@@ -245,22 +240,16 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         config, logger = self.config, self.logger
         assert self.workers is not None
         self._work = self._work_settings(self.workers)
+        await self._presence.start()
         if not config.poll_only:
-            lock = ClientLock(
-                schema=config.schema,
-                client_id=self.id,
-                named=config.id is not None,
-                clock=self.clock,
-                logger=logger,
-            )
-            self._notifier = Notifier(
+            self._notifier = await open_notifier(
                 self._connect,
+                database=self.database,
+                pool=self.pool,
                 schema=config.schema,
                 logger=logger,
-                prepare=lock.prepare,
-                keep=lock.keep,
             )
-            await self._notifier.connect()
+        if self._notifier is not None:
             await self._notifier.start()
         self._completer = Completer(
             self.database,
@@ -272,14 +261,6 @@ class Client(AdminApi, FinishApi, LeadershipApi):
         )
         await self._completer.start()
         await self._queues.open()
-        self._dead_clients = DeadClientRescuer(
-            self.database,
-            schema=config.schema,
-            clock=self.clock,
-            timings=self._maintenance_timings,
-            logger=logger,
-        )
-        await self._dead_clients.start()
         if not config.leader_election_disabled:
             await self._start_leadership()
         for producer in self._producers.values():
@@ -335,13 +316,23 @@ class Client(AdminApi, FinishApi, LeadershipApi):
     async def _stop(self, timeout: timedelta | None) -> None:
         if not self.is_started:
             return
-        if self._shutdown is None:
-            self._shutdown = asyncio.create_task(self._shut_down(), name="riverengine:shutdown")
-        shutdown = self._shutdown
+        shutdown = self._begin_shutdown()
         await asyncio.wait({shutdown}, timeout=timeout.total_seconds() if timeout else None)
         if not shutdown.done():
             raise StopTimeoutError(self.running)
         shutdown.result()
+
+    def _begin_shutdown(self) -> asyncio.Task[None]:
+        if self._shutdown is None:
+            self._shutdown = asyncio.create_task(self._shut_down(), name="riverengine:shutdown")
+        return self._shutdown
+
+    def _give_way(self) -> None:
+        """Another process took the id, and with it the jobs that run here."""
+        self.logger.error("another process took the client id %s: this client stops", self.id)
+        if self.is_started:
+            self._jobs.cancel()
+            self._begin_shutdown()
 
     async def _shut_down(self) -> None:
         async with self._starting:
@@ -358,15 +349,13 @@ class Client(AdminApi, FinishApi, LeadershipApi):
     async def _stop_services(self) -> None:
         await self._queues.stop()
         # The maintainer ends its services while the term is still held; then the elector resigns.
-        services = (
-            *(self._dead_clients, self._maintainer, self._elector),
-            *(self._notifier, self._completer),
-        )
-        self._dead_clients = self._maintainer = self._elector = None
+        services = (self._maintainer, self._elector, self._notifier, self._completer)
+        self._maintainer = self._elector = None
         self._notifier = self._completer = None
         for service in services:
             if service is not None:
                 await service.stop()
+        await self._presence.stop()
         if self._threads is not None:
             self._threads.shutdown(wait=False)
             self._threads = None

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from operator import itemgetter
 
 from riverengine.queries.statement import Executor, Record, statement
 from riverengine.types.job import JobId
-from riverengine.work.go_json import format_time
 
 _FILE = "job_fetch.sql"
 _GET_AVAILABLE = statement(_FILE, "job_get_available")
 _GET_CLAIMED = statement(_FILE, "job_get_claimed")
 _GET_CANCEL_REQUESTED = statement(_FILE, "job_get_cancel_requested")
-_CLIENT_ID_LOCK = statement(_FILE, "client_id_lock")
-_CLIENT_IDS_WITHOUT_SESSION = statement(_FILE, "client_ids_without_session")
-_TAKE_BACK = statement(_FILE, "job_take_back")
-
-TAKEN_BACK_ERROR = "Job taken back: its client's process died"
-"""Text of the error that taking back appends to the job."""
 
 
 async def job_get_available(
@@ -73,33 +65,6 @@ async def job_get_cancel_requested(
 ) -> list[JobId]:
     """Those of the running jobs ``ids`` that somebody asked to cancel."""
     records = await db.fetch(_GET_CANCEL_REQUESTED.sql(schema), list(ids), timeout=timeout)
-    return [JobId(record["id"]) for record in records]
-
-
-async def client_id_lock(connection: Executor, *, schema: str | None, client_id: str) -> bool:
-    """Claim a client id for the connection's session; False when another session holds it."""
-    held: bool = await connection.fetchval(_CLIENT_ID_LOCK.sql(schema), client_id, schema)
-    return held
-
-
-async def client_ids_without_session(db: Executor, *, schema: str | None, mark: str) -> list[str]:
-    """Ids of clients that hold running jobs, should be held by a lock, and are not.
-
-    mark: the end of the ids that are locked.  Once is no proof: a living client is without its
-    session while it reconnects.
-    """
-    records = await db.fetch(_CLIENT_IDS_WITHOUT_SESSION.sql(schema), mark, schema)
-    return [record["id"] for record in records]
-
-
-async def job_take_back(
-    db: Executor, *, schema: str | None, client_id: str, at: datetime
-) -> list[JobId]:
-    """End the attempts of a dead process with this client id: available again, or discarded.
-
-    at: the process's clock, for the error entry.  The caller has made sure the process is gone.
-    """
-    records = await db.fetch(_TAKE_BACK.sql(schema), client_id, format_time(at), TAKEN_BACK_ERROR)
     return [JobId(record["id"]) for record in records]
 
 

@@ -119,7 +119,7 @@ class BoundedPool:
         kept = self._take_kept() if keep else None
         connection = kept or await self._pool.acquire(timeout=limit)
         # Cancelling the block instead would let it wait for a rollback that never comes.
-        ends = asyncio.get_running_loop().call_later(limit + _GRACE / 2, _terminate, connection)
+        ends = asyncio.get_running_loop().call_later(limit + _GRACE, _terminate, connection)
         silent = False
         clean = False
         try:
@@ -154,13 +154,8 @@ class BoundedPool:
             await transaction.start()
             try:
                 yield connection
-            except (asyncio.CancelledError, TimeoutError):
-                # A statement may still be under way, and a rollback would wait for its end.
-                _terminate(connection)
-                raise
             except BaseException:
-                if _is_open(connection):
-                    await transaction.rollback()
+                await _roll_back(connection, transaction)
                 raise
             try:
                 await transaction.commit()
@@ -226,8 +221,27 @@ class BoundedPool:
 
     async def _replace_others(self) -> None:
         self.lost += 1
+        while (kept := self._take_kept()) is not None:
+            _terminate(kept)
         self._logger.warning("PostgreSQL did not answer; the pool's connections are replaced")
         await self._pool.expire_connections()
+
+
+async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
+    """End the transaction; by force when the server does not confirm it soon.
+
+    A statement that is being cancelled is waited for: left to itself it would keep its locks.
+    """
+    if not _is_open(connection):
+        return
+    try:
+        async with asyncio.timeout(_GRACE):
+            await transaction.rollback()
+    except _BROKEN:
+        _terminate(connection)
+    except asyncio.CancelledError:
+        _terminate(connection)
+        raise
 
 
 def _is_open(connection: asyncpg.Connection) -> bool:

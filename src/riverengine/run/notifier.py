@@ -2,31 +2,32 @@
 
 Source: internal/notifier/notifier.go at v0.51.1. Notifications missed while the connection is down
 are not replayed: producers poll and look again for cancellations. Unlike Go's, the pauses between
-tries stay below 5 s: others take a client for dead whose listening connection is away for long.
+tries stay below 5 s, and a check of a silent connection gives it up after 5 s, so that a lost link
+costs no more than 15 s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from riverengine.queries.notification import current_schema
+from riverengine.queries.notification import current_schema, notify_many
+from riverengine.queries.statement import Executor
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.service import Service, backoff
 from riverengine.run.test_signal import TestSignal
 
 _TIMEOUT = 10.0
 _PING_INTERVAL = 5.0
+_PING_TIMEOUT = 5.0
+_ECHO_TIMEOUT = 5.0
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 """Opens a connection that its user closes."""
-
-
-Prepare = Callable[[asyncpg.Connection], Awaitable[None]]
-"""Readies a fresh connection."""
 
 
 class TopicSubscription:
@@ -51,23 +52,16 @@ class Notifier(Service):
         *,
         schema: str | None,
         logger: logging.Logger,
-        prepare: Prepare | None = None,
-        keep: Prepare | None = None,
         ping_interval: float = _PING_INTERVAL,
         retry_scale: float = 1.0,
     ) -> None:
-        """prepare: called with every new connection before it listens.  keep: called with the
-        connection every ``ping_interval``, unless subscriptions change more often.
-
-        ping_interval: seconds of silence before the connection is checked.
+        """ping_interval: seconds of silence before the connection is checked.
 
         retry_scale: factor on the pauses between failed connections.
         """
         super().__init__("notifier", logger)
         self._connect = connect
         self._schema = schema
-        self._prepare = prepare
-        self._keep = keep
         self._ping_interval = ping_interval
         self._retry_scale = retry_scale
         self._connection: asyncpg.Connection | None = None
@@ -111,6 +105,37 @@ class Notifier(Service):
         except TimeoutError:
             self.logger.warning("notifications are not heard yet; producers poll meanwhile")
 
+    async def hears_itself(self, db: Executor) -> bool:
+        """Whether a notification sent over ``db`` arrives here; call it before :meth:`start`.
+
+        A transaction pooler accepts LISTEN and delivers nothing. ``db`` must use other connections.
+        """
+        connection = self._connection
+        assert connection is not None
+        heard = asyncio.Event()
+        topic = f"riverengine_echo_{secrets.token_hex(8)}"
+
+        def hear(*_: object) -> None:
+            heard.set()
+
+        schema = self._schema or await current_schema(connection)
+        channel = f"{schema}.{topic}" if schema else topic
+        try:
+            async with asyncio.timeout(_ECHO_TIMEOUT):
+                await connection.add_listener(channel, hear)
+                await notify_many(db, schema=schema, topic=topic, payloads=["echo"])
+                await heard.wait()
+        except TimeoutError:
+            return False
+        async with asyncio.timeout(_TIMEOUT):
+            await connection.remove_listener(channel, hear)
+        return True
+
+    async def stop(self) -> None:
+        """Stop listening; also when it was connected but never started."""
+        await super().stop()
+        self._abandon()
+
     async def run(self) -> None:
         """Listen until cancelled; reconnect for ever."""
         attempt = 0
@@ -140,12 +165,6 @@ class Notifier(Service):
         connection = await self._connect()
         self._gone = False
         connection.add_termination_listener(self._on_termination)
-        try:
-            if self._prepare is not None:
-                await self._prepare(connection)
-        except BaseException:
-            connection.terminate()
-            raise
         return connection
 
     async def _listen(self) -> None:
@@ -179,11 +198,8 @@ class Notifier(Service):
                     await self._changed.wait()
             except TimeoutError:
                 if not self._heard:
-                    async with asyncio.timeout(_TIMEOUT):
-                        await connection.execute("SELECT 1")
-                if self._keep is not None:
-                    async with asyncio.timeout(_TIMEOUT):
-                        await self._keep(connection)
+                    async with asyncio.timeout(_PING_TIMEOUT):
+                        await current_schema(connection)
         if self._gone:
             raise asyncpg.ConnectionDoesNotExistError("the listening connection was closed")
 

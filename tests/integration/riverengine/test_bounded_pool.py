@@ -137,6 +137,32 @@ async def test_a_slow_statement_is_cancelled_and_the_connections_stay(pool: asyn
     assert await pool.fetchval(f"{sleeping} AND state = 'active'") == 0
 
 
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+async def test_a_slow_statement_in_a_transaction_gives_its_locks_back(
+    pool: asyncpg.Pool, how: str
+) -> None:
+    bounded = BoundedPool(pool)
+    locked = asyncio.Event()
+
+    async def use() -> None:
+        async with bounded.transaction() as connection:
+            await connection.execute("LOCK TABLE river_job")
+            locked.set()
+            limit = 0.2 if how == "timeout" else None
+            await connection.execute("SELECT pg_sleep(20)", timeout=limit)
+
+    task = asyncio.create_task(use())
+    await locked.wait()
+    if how == "cancel":
+        await asyncio.sleep(0.1)
+        task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled() or isinstance(task.exception(), TimeoutError)
+    async with asyncio.timeout(5):
+        assert await pool.fetchval("SELECT count(*) FROM river_job") == 0
+    assert bounded.lost == 0
+
+
 async def test_an_error_of_a_statement_rolls_back_and_stays_itself(pool: asyncpg.Pool) -> None:
     bounded = BoundedPool(pool)
 

@@ -15,7 +15,7 @@ from riverengine import JobListCursor, JobListOrderBy, JobListParams, JobState, 
 from riverengine.queries.job_list import job_list_query
 from riverengine.queries.job_many import JobManyParams, change_query
 from riverengine.queries.statement import load_statements
-from riverengine.schema.migrator import Migrator
+from riverengine.schema import Migrator, bundled_lines
 from tests.conftest import _database_name, _execute, with_database
 
 PACKAGE = "riverengine.queries.sql"
@@ -31,7 +31,8 @@ async def full(server_url: str) -> AsyncIterator[asyncpg.Connection]:
     await _execute(server_url, f"CREATE DATABASE {name}")
     connection = await asyncpg.connect(with_database(server_url, name))
     try:
-        await Migrator(connection).migrate_up()
+        for line in bundled_lines():
+            await Migrator(connection, line=line).migrate_up()
         await connection.execute(
             """
             INSERT INTO river_job (
@@ -82,7 +83,8 @@ def nodes(plan: dict[str, object]) -> Sequence[dict[str, object]]:
         ("job_fetch.sql", "job_get_available", ("queue1", None, 100, "me")),
         ("job_fetch.sql", "job_get_available", ("queue1", ["kind1"], 100, "me")),
         ("job_fetch.sql", "job_get_cancel_requested", ([1, 2, 3],)),
-        ("job_fetch.sql", "job_take_back", ("client", "2026-01-01T00:00:00Z", "text")),
+        ("client.sql", "client_claimants", ("_py", ["worker-1"])),
+        ("client.sql", "job_take_back", ("client", None, 3, "text", "%s")),
         ("job_finish.sql", "job_complete_plain", (*ONE, [NOW], "client")),
         ("job_finish.sql", "job_complete_plain_returning", (*ONE, [NOW], "client")),
         (

@@ -1,0 +1,57 @@
+"""Recognises a pooler in transaction mode, which takes every statement and keeps no session."""
+
+from __future__ import annotations
+
+import logging
+
+import asyncpg
+
+from riverengine.queries.client import client_server_pid
+from riverengine.run.bounded_pool import BoundedPool
+from riverengine.run.notifier import Connect, Notifier
+from riverengine.types.errors import ConfigError
+
+_DEFAULT_CACHE = 100
+
+
+async def is_session_shared(connection: asyncpg.Connection) -> bool:
+    """Whether the server process is another than the connection was told of: a pooler's."""
+    shared: bool = connection.get_server_pid() != await client_server_pid(connection)
+    return shared
+
+
+async def open_notifier(
+    connect: Connect,
+    *,
+    database: BoundedPool,
+    pool: asyncpg.Pool,
+    schema: str | None,
+    logger: logging.Logger,
+) -> Notifier | None:
+    """A connected notifier; None when notifications do not get through, so that one must poll.
+
+    Raises ``ConfigError`` when the pool prepares statements that a pooler would mix up.
+    """
+    notifier = Notifier(connect, schema=schema, logger=logger)
+    await notifier.connect()
+    try:
+        if await notifier.hears_itself(database):
+            return notifier
+    except BaseException:
+        await notifier.stop()
+        raise
+    await notifier.stop()
+    async with database.acquire() as connection:
+        shared = await is_session_shared(connection)
+    if shared and pool._connect_kwargs.get("statement_cache_size", _DEFAULT_CACHE):
+        raise ConfigError(
+            "pool",
+            "PostgreSQL is reached through a transaction pooler, which mixes up prepared "
+            "statements: create the pool with statement_cache_size=0",
+        )
+    logger.error(
+        "notifications do not get through%s: this client polls. Give it a direct connection to "
+        "listen on (connect=...), or set poll_only",
+        " the transaction pooler" if shared else "",
+    )
+    return None

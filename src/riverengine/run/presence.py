@@ -1,0 +1,102 @@
+"""A client's presence among the others: its own heartbeats, and its look at theirs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from riverengine.queries.migration import migration_versions
+from riverengine.run.bounded_pool import BoundedPool
+from riverengine.run.clock import Clock
+from riverengine.run.dead_clients import DeadClientRescuer
+from riverengine.run.heartbeat import Heartbeat, HeartbeatState, HeartbeatTimings
+from riverengine.run.maintenance.interval_service import MaintenanceTimings
+from riverengine.run.notifier import Connect
+from riverengine.schema.line import ENGINE_LINE
+
+
+class Presence:
+    """Everything about dead processes, for one started client."""
+
+    def __init__(
+        self,
+        pool: BoundedPool,
+        *,
+        connect: Connect,
+        schema: str | None,
+        client_id: str,
+        named: bool,
+        max_deaths: int,
+        on_replaced: Callable[[], None],
+        clock: Clock,
+        logger: logging.Logger,
+        timings: HeartbeatTimings | None = None,
+        maintenance_timings: MaintenanceTimings | None = None,
+    ) -> None:
+        """named: whether the user chose the id.  on_replaced: another process took the id."""
+        self._pool = pool
+        self._connect = connect
+        self._schema = schema
+        self._client_id = client_id
+        self._named = named
+        self._max_deaths = max_deaths
+        self._on_replaced = on_replaced
+        self._clock = clock
+        self._logger = logger
+        self._timings = timings or HeartbeatTimings()
+        self._maintenance_timings = maintenance_timings or MaintenanceTimings()
+        self._heartbeat: Heartbeat | None = None
+        self.rescuer: DeadClientRescuer | None = None
+        """None while stopped, and without the table."""
+
+    @property
+    def heartbeats(self) -> HeartbeatState:
+        """How the client's heartbeats stand."""
+        return HeartbeatState.OFF if self._heartbeat is None else self._heartbeat.state
+
+    async def start(self) -> None:
+        """Take the client id and an earlier process's jobs; look after the others' from then on.
+
+        Raises ``ConfigError`` when another living process has the id.
+        """
+        versions = await migration_versions(self._pool, schema=self._schema, line=ENGINE_LINE)
+        if not versions:
+            self._logger.warning(
+                "heartbeats are off, so jobs of a dead process wait for the rescuer: run "
+                "`riverengine migrate-up --line %s --database-url ...`",
+                ENGINE_LINE,
+            )
+        self._heartbeat = Heartbeat(
+            self._connect,
+            schema=self._schema,
+            client_id=self._client_id,
+            named=self._named,
+            has_table=bool(versions),
+            max_deaths=self._max_deaths,
+            on_replaced=self._on_replaced,
+            logger=self._logger,
+            timings=self._timings,
+        )
+        await self._heartbeat.start()
+        if versions:
+            self.rescuer = DeadClientRescuer(
+                self._pool,
+                schema=self._schema,
+                client_id=self._client_id,
+                heartbeat=self._heartbeat,
+                max_deaths=self._max_deaths,
+                clock=self._clock,
+                timings=self._maintenance_timings,
+                heartbeat_timings=self._timings,
+                logger=self._logger,
+            )
+            await self.rescuer.start()
+
+    async def stop(self) -> None:
+        """Leave, once no job runs any more; safe to call twice."""
+        rescuer, self.rescuer = self.rescuer, None
+        heartbeat, self._heartbeat = self._heartbeat, None
+        if rescuer is not None:
+            await rescuer.stop()
+        if heartbeat is not None:
+            await heartbeat.stop()

@@ -1,0 +1,272 @@
+"""A living client is heard of whatever its event loop does, and holds its id alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from riverengine import Client, ConfigError, InsertOpts, JobState
+from riverengine.run.connect import connect_beside
+from riverengine.run.heartbeat import Heartbeat, HeartbeatState, HeartbeatTimings
+from riverengine.schema import ENGINE_LINE, Migrator
+from tests.integration.riverengine.working import (
+    Gate,
+    NoteArgs,
+    NoteWorker,
+    ended,
+    heard,
+    started,
+    stored,
+    wait_until,
+)
+from tests.tcp_proxy import TcpProxy
+
+QUICK = HeartbeatTimings(
+    interval=timedelta(milliseconds=100),
+    timeout=timedelta(seconds=1),
+    dead_after=timedelta(seconds=2),
+    look_interval=timedelta(milliseconds=200),
+    lock_within=timedelta(milliseconds=500),
+)
+OPTIONS = {"heartbeat_timings": QUICK}
+
+
+async def left_running(pool: asyncpg.Pool, client_id: str, **columns: object) -> int:
+    """A job that a process of this client left running."""
+    job = (await Client(pool).insert(NoteArgs(), InsertOpts(max_attempts=3))).job
+    await pool.execute(
+        "UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now(), attempted_by ="
+        " array['older', $2] WHERE id = $1",
+        *(job.id, client_id),
+    )
+    for name, value in columns.items():
+        await pool.execute(f"UPDATE river_job SET {name} = $2 WHERE id = $1", job.id, value)
+    return job.id
+
+
+@asynccontextmanager
+async def beating(
+    pool: asyncpg.Pool, client_id: str = "worker-1", *, timings: HeartbeatTimings = QUICK
+) -> AsyncIterator[Heartbeat]:
+    """A process that lives under a name."""
+    heartbeat = Heartbeat(
+        lambda: connect_beside(pool),
+        schema=None,
+        client_id=client_id,
+        named=True,
+        has_table=True,
+        max_deaths=3,
+        on_replaced=lambda: None,
+        logger=logging.getLogger("riverengine"),
+        timings=timings,
+    )
+    await heartbeat.start()
+    try:
+        yield heartbeat
+    finally:
+        await heartbeat.stop()
+
+
+async def until(pool: asyncpg.Pool, question: str, *args: object) -> None:
+    """Ask again and again, for ten seconds, until the answer is yes."""
+    async with asyncio.timeout(10):
+        while True:
+            if await pool.fetchval(question, *args):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def age(pool: asyncpg.Pool) -> float:
+    """Seconds since the only client's heartbeat, by the database's clock."""
+    seconds: float = await pool.fetchval(
+        "SELECT extract(epoch FROM clock_timestamp() - heartbeat_at)::float FROM riverengine_client"
+    )
+    return seconds
+
+
+@pytest.mark.parametrize("poll_only", [False, True])
+async def test_a_working_client_has_a_row_until_it_stops(
+    pool: asyncpg.Pool, poll_only: bool
+) -> None:
+    async with started(pool, NoteWorker(), client_options=OPTIONS, poll_only=poll_only) as client:
+        row = await pool.fetchrow("SELECT * FROM riverengine_client")
+        assert (row["id"], row["pid"] > 0) == (client.id, True)
+        assert client.health.heartbeats == "beating"
+        await until(
+            pool, "SELECT max(heartbeat_at) > $1 FROM riverengine_client", row["heartbeat_at"]
+        )
+    assert await pool.fetchval("SELECT count(*) FROM riverengine_client") == 0
+    assert client.health.heartbeats == "off"
+
+
+async def test_a_blocked_event_loop_beats_on(pool: asyncpg.Pool) -> None:
+    async with started(pool, NoteWorker(), client_options=OPTIONS):
+        time.sleep(1.5)  # noqa: ASYNC251 - what a careless worker does
+        assert await age(pool) < 1
+
+
+async def test_a_deleted_row_comes_back(
+    pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with started(pool, NoteWorker(), client_options=OPTIONS):
+        await pool.execute("DELETE FROM riverengine_client")
+        await until(pool, "SELECT count(*) = 1 FROM riverengine_client")
+        await wait_until(lambda: "taken for dead" in caplog.text)
+
+
+async def test_a_client_whose_id_another_process_took_stops(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+    async with started(pool, NoteWorker(gate), client_options=OPTIONS, id="worker-1") as client:
+        await client.insert(NoteArgs())
+        await gate.next()
+        await pool.execute("UPDATE riverengine_client SET incarnation = gen_random_uuid()")
+        async with asyncio.timeout(10):
+            await client.stopped.wait()
+    assert await pool.fetchval("SELECT count(*) FROM riverengine_client") == 1
+
+
+async def test_two_living_clients_cannot_share_a_name(pool: asyncpg.Pool) -> None:
+    gate = Gate()
+    async with started(pool, NoteWorker(gate), client_options=OPTIONS, id="worker-1") as client:
+        job = (await client.insert(NoteArgs())).job
+        await gate.next()
+        with pytest.raises(ConfigError, match="worker-1"):
+            async with beating(pool):
+                pass
+        assert (await stored(pool, job.id)).state is JobState.RUNNING
+    async with beating(pool):
+        pass
+
+
+async def test_jobs_left_running_run_again_at_once(pool: asyncpg.Pool) -> None:
+    mine = await left_running(pool, "worker-1")
+    others = await left_running(pool, "worker-2")
+    worker = NoteWorker()
+    async with heard(pool, worker, id="worker-1") as (_, events):
+        (event,) = await ended(events)
+    assert event.job is not None
+    assert (event.job.id, event.job.attempt) == (mine, 2)
+    assert event.job.state is JobState.COMPLETED
+    assert event.job.errors[0].error == "Job taken back: its client's process died"
+    assert event.job.metadata == {"river:rescue_count": 1, "riverengine:deaths": 1}
+    assert (await stored(pool, others)).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("columns", "state"),
+    [
+        ({"attempt": 3}, JobState.DISCARDED),
+        ({"metadata": '{"cancel_attempted_at": "2026-01-01T00:00:00Z"}'}, JobState.CANCELLED),
+        ({"metadata": "[1]"}, JobState.COMPLETED),
+        ({"metadata": '{"riverengine:deaths": "x"}'}, JobState.COMPLETED),
+        ({"metadata": '{"riverengine:deaths": 1e300}'}, JobState.DISCARDED),
+        ({"attempt": -3}, JobState.COMPLETED),
+    ],
+)
+async def test_what_is_taken_back_follows_the_rescuer_s_rules(
+    pool: asyncpg.Pool, columns: dict[str, object], state: JobState
+) -> None:
+    mine = await left_running(pool, "worker-1", **columns)
+    worker = NoteWorker()
+    async with heard(pool, worker, id="worker-1") as (_, events):
+        if state is JobState.COMPLETED:
+            await ended(events)
+    row = await stored(pool, mine)
+    assert row.state is state
+    assert row.finalized_at is not None
+
+
+async def test_a_job_whose_processes_die_three_times_is_set_aside(pool: asyncpg.Pool) -> None:
+    mine = await left_running(pool, "worker-1")
+    for deaths in (1, 2, 3):
+        await pool.execute("UPDATE river_job SET state = 'running', attempt = 1")
+        async with beating(pool):
+            pass
+        row = await stored(pool, mine)
+        assert row.metadata["riverengine:deaths"] == deaths
+        assert row.state is (JobState.DISCARDED if deaths == 3 else JobState.AVAILABLE)
+        await pool.execute("DELETE FROM riverengine_client")
+    assert row.errors[-1].error == "Job set aside: its client's process died 3 times while it ran"
+    assert row.errors[-1].attempt == 1
+
+
+async def test_no_number_of_deaths_sets_aside_when_told_so(pool: asyncpg.Pool) -> None:
+    mine = await left_running(pool, "worker-1", metadata='{"riverengine:deaths": 7}')
+    async with started(
+        pool, NoteWorker(), id="worker-1", max_process_deaths=0, poll=timedelta(seconds=30)
+    ):
+        row = await stored(pool, mine)
+    assert (row.state, row.metadata["riverengine:deaths"]) == (JobState.AVAILABLE, 8)
+
+
+async def test_a_name_whose_session_outlived_its_machine_is_taken_after_a_while(
+    pool: asyncpg.Pool,
+) -> None:
+    """The server holds the session of a vanished machine for hours; the heartbeats tell."""
+    mine = await left_running(pool, "worker-1")
+    await pool.execute(
+        "INSERT INTO riverengine_client (id, incarnation, host, pid)"
+        " VALUES ('worker-1', gen_random_uuid(), 'gone', 1)"
+    )
+    async with pool.acquire() as vanished:
+        await vanished.execute(
+            "SELECT pg_advisory_lock(hashtextextended('riverengine:client::worker-1', 0))"
+        )
+        began = time.monotonic()
+        async with beating(pool) as heartbeat:
+            assert time.monotonic() - began >= QUICK.dead_after.total_seconds()
+            assert heartbeat.state is HeartbeatState.BEATING
+        await vanished.execute("SELECT pg_advisory_unlock_all()")
+    assert (await stored(pool, mine)).state is JobState.AVAILABLE
+
+
+async def test_a_client_with_an_id_of_river_s_kind_takes_nothing_back_at_its_start(
+    pool: asyncpg.Pool,
+) -> None:
+    async with started(pool, NoteWorker()) as client:
+        mine = await left_running(pool, client.id)
+        await client.stop()
+        await client.start()
+        assert (await stored(pool, mine)).state is JobState.RUNNING
+        assert client.id.endswith("_py")
+
+
+async def test_heartbeats_get_over_a_silent_link(database_url: str, pool: asyncpg.Pool) -> None:
+    async with TcpProxy(database_url) as proxy:
+        behind = await asyncpg.create_pool(proxy.url, min_size=1, max_size=1)
+        try:
+            async with beating(behind) as heartbeat:
+                proxy.fall_silent()
+                await wait_until(lambda: heartbeat.errors > 0)
+                await wait_until(lambda: heartbeat.state is HeartbeatState.LATE)
+                proxy.recover()
+                await wait_until(lambda: heartbeat.state is HeartbeatState.BEATING)
+                assert await age(pool) < 2
+        finally:
+            behind.terminate()
+
+
+async def test_without_our_table_a_warning_names_the_command(
+    empty_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncpg.create_pool(empty_database, min_size=1, max_size=5) as plain:
+        async with plain.acquire() as connection:
+            await Migrator(connection).migrate_up()
+        mine = await left_running(plain, "worker-1")
+        async with heard(plain, NoteWorker(), id="worker-1") as (client, events):
+            (event,) = await ended(events)
+            assert event.job is not None
+            assert event.job.id == mine
+            assert client.health.heartbeats is HeartbeatState.OFF
+            with pytest.raises(ConfigError, match="worker-1"):
+                await Client(plain, client.config, workers=client.workers).start()
+        assert f"riverengine migrate-up --line {ENGINE_LINE}" in caplog.text
+        async with started(plain, NoteWorker()) as client:
+            await client.insert(NoteArgs())
