@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from riverengine import Client, Config, QueueConfig, Workers
-from tests.interop.adapter import Adapter
+from tests.conformance.adapter import Adapter
+from tests.conformance.fleet import go_program
 from tests.interop.go_programs import build
 from tests.interop.peer import InteropWorker, Peer
 
@@ -30,10 +31,10 @@ def go_conformance() -> Path:
 @pytest.fixture
 async def go_adapter(go_conformance: Path, database_url: str) -> AsyncIterator[Adapter]:
     """A process of ``go_conformance`` on the test's database."""
-    async with Adapter(
-        [str(go_conformance)], database_url, application_name="river-conformance-go"
-    ) as adapter:
-        yield adapter
+    adapter = Adapter(go_program(go_conformance), "go")
+    await adapter.open(database_url)
+    yield adapter
+    await adapter.close()
 
 
 @pytest.fixture(scope="session")
