@@ -31,6 +31,8 @@ SCENARIOS = [
     "job_cancel",
     "job_cancel_from_client",
     "job_snooze",
+    "job_stuck_handler",
+    "job_stuck_handler_task_dump",
     "migrate",
     "periodic_job",
     "queue_pause",
