@@ -68,26 +68,29 @@ def read(paths: Iterable[Path]) -> dict[str, Played]:
     return played
 
 
+_ROLES = (
+    "go+python+python-2",
+    "python->python-2",
+    "python-2->python",
+    "go->python",
+    "python->go",
+)
+
+
 def _direction(scenario: str, parameters: str) -> str:
     """The roles of a test; its other parameters are cases of the same direction."""
-    for part in parameters.split("-", maxsplit=0) if parameters else []:
-        for roles in (
-            "python->python-2",
-            "python-2->python",
-            "go->python",
-            "python->go",
-            "go+python+python-2",
-        ):
-            if roles in part:
-                return roles
-        return part
+    for roles in _ROLES:
+        if roles in parameters:
+            return roles
+    if parameters:
+        return parameters
     if scenario.startswith(("candidate_", "custom_schema_candidate")):
         return "python->go"
     if scenario.startswith(("reference_", "custom_schema_reference")):
         return "go->python"
     if scenario.startswith(("ignored_", "process_kill")):
         return "python"
-    return "go=python"
+    return "go+python"
 
 
 def table(scenarios: Sequence[Scenario], played: dict[str, Played]) -> list[str]:
@@ -121,8 +124,8 @@ def document(played: dict[str, Played], facts: Sequence[str]) -> str:
         "with an adapter on Go River's released modules and one on `riverengine`, on one database.",
         "`go->python` means that Go has the first role (writer, inserter, leader as the scenario",
         "says) and Python the second; `go` or `python` alone that the engine is checked by itself;",
-        "`go=python` that both do the same and are compared; `python-2` is a second Python",
-        "process beside Go. Where River v0.51.1 behaves otherwise than the suite's age, v0.51.1",
+        "`go+python` that both work at once or are compared; `python-2` is a second Python process",
+        "beside Go. Where River v0.51.1 behaves otherwise than the suite's age, v0.51.1",
         "wins, and the note says so.",
         "",
         "`make interop` plays the tiers codec to chaos; `make conformance` plays all. This page is",

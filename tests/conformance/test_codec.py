@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +14,9 @@ import pytest
 from tests.conformance.adapter import TUNING, Adapter, RawJson
 from tests.conformance.conftest import Pair
 from tests.conformance.fleet import LATEST_MIGRATION
+from tests.conformance.goldens import CRON_INVALID, CRON_VALID, RETRY_BOUNDS, UNIQUE_CASES
 from tests.conformance.observer import CHANNELS, Observer
 from tests.conformance.registry import CAPABILITIES, METHODS
-from tests.conformance.unique_cases import NOT_OBJECTS, UNIQUE_CASES
 from tests.conformance.waiting import instant, next_term, term, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
@@ -33,16 +31,6 @@ ALL_STATES = [
     "running",
     "scheduled",
 ]
-RETRY_BOUNDS = {
-    1: (900_000_000, 1_100_000_000),
-    2: (14_400_000_000, 17_600_000_000),
-    3: (72_900_000_000, 89_100_000_000),
-    11: (13_176_900_000_000, 16_105_100_000_000),
-    309: (8_204_959_224_899_999_744, 2**63 - 1),
-    310: (2**63 - 1, 2**63 - 1),
-}
-"""Shortest and longest delay in nanoseconds by number of errors, as Go's policy gives them."""
-CRON_GOLDENS = Path(__file__).parents[1] / "unit" / "riverengine" / "cron_goldens.json"
 
 
 async def test_adapter_handshake_and_capabilities(engine: Adapter) -> None:
@@ -74,26 +62,18 @@ async def test_adapter_handshake_and_capabilities(engine: Adapter) -> None:
 
 
 async def test_cron_schedule_goldens(engine: Adapter) -> None:
-    goldens = json.loads(CRON_GOLDENS.read_text(encoding="utf-8"))
-    for golden in goldens["valid"]:
-        expression, zone = golden["expression"], golden["zone"]
-        # Only an offset travels with a time; a zone has to come with the expression.
-        if zone != "UTC":
-            if expression.startswith(("TZ=", "CRON_TZ=")):
-                continue
-            expression = f"CRON_TZ={zone} {expression}"
+    for expression, reference, expected in CRON_VALID:
         found = await engine.call(
             "cron_next",
             expression=expression,
-            **{"from": golden["after"]},
-            count=max(1, len(golden["next"])),
+            **{"from": reference},
+            count=max(1, len(expected)),
         )
-        expected = [instant(text) for text in golden["next"]]
         times = [instant(text) for text in found["next"]]
-        assert times == expected, (expression, golden["after"])
+        assert times == [instant(text) for text in expected], (expression, reference)
         for time in times:
-            assert time.utcoffset() == instant(golden["after"]).utcoffset(), expression
-    for expression in goldens["invalid"]:
+            assert time.utcoffset() == instant(reference).utcoffset(), (expression, reference)
+    for expression in CRON_INVALID:
         await engine.refused(
             "cron_next",
             "rejected",
@@ -337,31 +317,25 @@ async def test_unique_column_bytes(go: Adapter, python: Adapter) -> None:
 
 
 async def test_unique_hash_goldens(engine: Adapter) -> None:
-    def params(args: str, options: dict[str, Any]) -> dict[str, Any]:
-        every = {"by_args": False, "by_period_nanos": 0, "by_queue": False, "exclude_kind": False}
-        return {"args": RawJson(args), "options": every | options}
-
     for case in UNIQUE_CASES:
-        key = await engine.call(
-            "unique_key",
-            **params(case.args, dict(case.options)),
-            kind=case.kind,
-            name=case.name,
-            now=case.now,
-            queue=case.queue,
-            **({"scheduled_at": case.scheduled_at} if case.scheduled_at else {}),
-            **({"selected_unique_components": case.selected} if case.selected else {}),
-        )
-        assert key == {"sha256": case.sha256, "state_mask": case.state_mask}, case.name
-    for args in NOT_OBJECTS:
-        await engine.refused(
-            "unique_key",
-            "rejected",
-            **params(args, {"by_args": True}),
-            kind="conformance_all_args",
-            now="2026-01-02T03:04:05.6789Z",
-            queue="default",
-        )
+        options = {name: value for name, value in case["options"].items() if value is not None}
+        params = {"args": RawJson(case["args"]), "options": options}
+        for name, param in (
+            ("scheduled_at", "scheduled_at"),
+            ("selected_components", "selected_unique_components"),
+        ):
+            if case[name] is not None:
+                params[param] = case[name]
+        params |= {name: case[name] for name in ("kind", "name", "now", "queue")}
+        if "rejected" in case:
+            # An unknown state is no value of the parameter; Python's durations have no nanoseconds.
+            await engine.refused(
+                "unique_key", "rejected", "invalid_params", "unsupported", **params
+            )
+        else:
+            key = await engine.call("unique_key", **params)
+            expected = {"sha256": case["sha256"], "state_mask": case["state_mask"]}
+            assert key == expected, case["name"]
 
 
 async def test_unsafe_int64_job_ids_rpc_list_cursors(pair: Pair) -> None:

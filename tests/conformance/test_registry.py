@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from tests.conformance import report
 from tests.conformance.registry import CAPABILITIES, METHODS, SCENARIOS, TIERS
 
 FILES = sorted({scenario.file for scenario in SCENARIOS})
@@ -58,3 +61,41 @@ def test_every_scenario_has_adapters(file: str) -> None:
 def test_the_contract_has_65_methods_and_25_capabilities() -> None:
     assert len(METHODS) == len(set(METHODS)) == 65
     assert len(CAPABILITIES) == 25
+
+
+def test_the_table_tells_what_the_rounds_did(tmp_path: Path) -> None:
+    def result(name: str, direction: str, outcome: str = "passed", when: str = "call") -> str:
+        return json.dumps(
+            {
+                "test": f"test_{name}",
+                "direction": direction,
+                "outcome": outcome,
+                "when": when,
+                "seconds": 0.1,
+                "measured": [],
+            }
+        )
+
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.write_text(
+        "\n".join(
+            [
+                result("cross_language_unique_conflict", "go->python-by_args"),
+                result("cross_language_unique_conflict", "go->python-by_queue", "failed"),
+                result("cross_language_unique_conflict", "python->go-by_args"),
+                result("unique_column_bytes", ""),
+                result("panic_attempt_trace", "go->python", "failed", "teardown"),
+            ]
+        )
+    )
+    second.write_text(result("unique_column_bytes", ""))
+    played = report.read([first, second])
+    results = {name: (each.directions, each.result) for name, each in played.items()}
+    assert results == {
+        "cross_language_unique_conflict": ("go->python, python->go", "FAILED 1 of 2"),
+        "unique_column_bytes": ("go+python", "passed 2 times"),
+        "panic_attempt_trace": ("go->python", "FAILED 1 of 1"),
+    }
+    page = report.document(played, ["a fact"])
+    assert "- 1 of 103 scenarios passed." in page
+    assert page.count("| not run |") == 100

@@ -12,8 +12,8 @@ from tests.conformance.adapter import Adapter, JobJson
 from tests.conformance.arranged import ARGS, Arranged, Lease
 from tests.conformance.conftest import Pair
 from tests.conformance.fleet import Fleet
+from tests.conformance.goldens import RETRY_BOUNDS
 from tests.conformance.observer import Observer
-from tests.conformance.test_codec import RETRY_BOUNDS
 from tests.conformance.waiting import (
     MAINTENANCE_WITHIN,
     in_order,
