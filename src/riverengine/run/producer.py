@@ -246,7 +246,10 @@ class Producer(Service):
             self._last_fetch = self._clock.monotonic()
         self._fetching = True
         self._empty.clear()
-        claiming = self._find_claims() if self._claims_unsure else self._claim(limit)
+        unsure = self._claims_unsure
+        # Whatever goes wrong from here on, there may be claimed rows whose jobs were not started.
+        self._claims_unsure = True
+        claiming = self._find_claims() if unsure else self._claim(limit)
         claim = asyncio.create_task(claiming, name=f"riverengine:{self.name}:claim")
         try:
             try:
@@ -255,7 +258,7 @@ class Producer(Service):
                 # The rows may be claimed already: they run, or they would wait for the rescuer.
                 await asyncio.wait({claim})
                 raise
-            self._backlog = self._claims_unsure or claimed >= limit
+            self._backlog = unsure or claimed >= limit
             self._claims_unsure = False
             if claimed:
                 self._last_fetch = self._clock.monotonic()
@@ -264,8 +267,6 @@ class Producer(Service):
         except DATABASE_ERRORS as error:
             self.fetch_errors += 1
             self._backlog = False
-            # The answer may have been lost after the claim: the next fetch looks for such jobs.
-            self._claims_unsure = True
             self.logger.warning(
                 "fetching from queue %s failed: %s", self.queue, type(error).__name__
             )

@@ -102,8 +102,9 @@ async def test_a_failing_fetch_is_tried_again(pool: asyncpg.Pool) -> None:
     assert event.kind is EventKind.JOB_COMPLETED
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError, RuntimeError])
 async def test_a_claim_whose_answer_was_lost_is_found_again(
-    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     gate = Gate()
     claim = Producer._claim
@@ -116,7 +117,7 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(
             claimed = await claim(self, limit)
         if claimed and not lost:
             lost.append(claimed)
-            raise ConnectionResetError
+            raise error
         return claimed
 
     monkeypatch.setattr(Producer, "_claim", lose_once)
