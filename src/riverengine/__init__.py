@@ -65,6 +65,7 @@ from riverengine.types.errors import (
     PeriodicJobIdTakenError,
     QueueAlreadyAddedError,
     QueueNotFoundError,
+    RemoteWorkError,
     ResumableCheckpointError,
     ResumableCursorError,
     ResumableError,
@@ -82,6 +83,9 @@ from riverengine.types.errors import (
     WorkerAlreadyRegisteredError,
     WorkerArgsTypeError,
     WorkerRegistrationError,
+    WorkProcessDiedError,
+    WorkProcessError,
+    WorkProcessSendError,
 )
 from riverengine.types.event import Event, EventKind, JobStats
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
@@ -256,6 +260,7 @@ __all__ = [
     "QueueConfig",
     "QueueNotFoundError",
     "QueueStats",
+    "RemoteWorkError",
     "ResumableCheckpointError",
     "ResumableCursorError",
     "ResumableError",
@@ -280,6 +285,9 @@ __all__ = [
     "UnsupportedDriverError",
     "WorkFunc",
     "WorkNext",
+    "WorkProcessDiedError",
+    "WorkProcessError",
+    "WorkProcessSendError",
     "Worker",
     "WorkerAlreadyRegisteredError",
     "WorkerArgsTypeError",

@@ -50,7 +50,9 @@ class Config:
     abandons them: their code runs on, but no outcome of it counts, and the jobs are available to
     other clients; None, as in Go, for ever. reindexer_schedule: None for every midnight UTC,
     ``NeverSchedule()`` for never. hooks, middleware: act as what their list says, the first
-    outermost; plugins: as all they can be, outside of both.
+    outermost; plugins: as all they can be, outside of both. max_processes: of workers with
+    ``process = True``; None for one per CPU. process_kill_grace: how long their cancelled jobs may
+    clean up before they are killed.
     """
 
     id: str | None = None
@@ -82,6 +84,8 @@ class Config:
     hooks: Sequence[Hook] = ()
     middleware: Sequence[Middleware] = ()
     plugins: Sequence[Plugin] = ()
+    max_processes: int | None = None
+    process_kill_grace: timedelta = timedelta(seconds=1)
     skip_unknown_job_check: bool = False
     max_args_bytes: int = 1024 * 1024
 
@@ -133,6 +137,10 @@ class Config:
             timeout: timedelta | None = getattr(self, setting)
             if timeout is not None and timeout < timedelta(0):
                 raise ConfigError(setting, "must not be negative")
+        if self.max_processes is not None and self.max_processes < 1:
+            raise ConfigError("max_processes", "must be at least 1")
+        if self.process_kill_grace < timedelta(0):
+            raise ConfigError("process_kill_grace", "must not be negative")
         if self.schema is not None:
             validate_schema(self.schema)
         for queue, settings in self.queues.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -37,6 +38,7 @@ from riverengine.run.notifier import Notifier
 from riverengine.run.pipeline import WorkChains
 from riverengine.run.pooler import open_notifier
 from riverengine.run.presence import Presence
+from riverengine.run.process_pool import ProcessPool, check_process_workers
 from riverengine.run.producer import Producer
 from riverengine.schema.migrator import check_schema
 from riverengine.types.errors import (
@@ -135,6 +137,7 @@ class Client(AdminApi, FinishApi, HealthApi):
         self._maintainer: Maintainer | None = None
         self._leader_callbacks: list[Callable[[bool], None]] = []
         self._threads: ThreadPoolExecutor | None = None
+        self._processes: ProcessPool | None = None
         self._work: WorkSettings | None = None
         self._starting = asyncio.Lock()
         self._shutdown: asyncio.Task[None] | None = None
@@ -173,6 +176,7 @@ class Client(AdminApi, FinishApi, HealthApi):
                 )
             if not len(self.workers):
                 raise ConfigError("workers", "at least one worker must be added")
+            check_process_workers(self.workers)
             await self._check_database()
             self._jobs.begin()
             self.stopped.clear()
@@ -297,6 +301,7 @@ class Client(AdminApi, FinishApi, HealthApi):
             clock=self.clock,
             logger=self.logger,
             threads=self._thread_pool,
+            processes=self._process_pool,
             short_delay=self._maintenance_timings.scheduler_interval,
         )
 
@@ -312,6 +317,23 @@ class Client(AdminApi, FinishApi, HealthApi):
             # The queues' slots are the limit: they may grow, and stuck jobs hold threads beyond it.
             self._threads = ThreadPoolExecutor(_NO_LIMIT, thread_name_prefix="riverengine")
         return self._threads
+
+    def _process_pool(self) -> ProcessPool:
+        if self._processes is None:
+            self._processes = ProcessPool(
+                limit=self.config.max_processes or os.cpu_count() or 1,
+                grace=self.config.process_kill_grace,
+                logger=self.logger,
+            )
+        return self._processes
+
+    async def _end_pools(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None
+        if self._processes is not None:
+            await self._processes.close()
+            self._processes = None
 
     async def _stop(self, timeout: timedelta | None) -> None:
         if not self.is_started:
@@ -356,6 +378,4 @@ class Client(AdminApi, FinishApi, HealthApi):
             if service is not None:
                 await service.stop()
         await self._presence.stop()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False)
-            self._threads = None
+        await self._end_pools()

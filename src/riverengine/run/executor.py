@@ -24,15 +24,17 @@ from riverengine.queries.statement import Record
 from riverengine.run.clock import Clock
 from riverengine.run.completer import Completion
 from riverengine.run.pipeline import Attempt, WorkChains
+from riverengine.run.process_pool import ProcessPool
 from riverengine.types.errors import JobRowDecodeError, UnknownJobKindError
 from riverengine.types.job import JobId, JobRow
 from riverengine.work.args import decode_args
 from riverengine.work.context import bind_loop, enter_work
 from riverengine.work.outcome import Failed, Interrupted, JobFinish, finish_of, outcome_of
+from riverengine.work.process_task import ProcessTask
 from riverengine.work.registry import RegisteredWorker
 from riverengine.work.resumable import begin_resumable, end_resumable
 from riverengine.work.retry import DefaultRetryPolicy
-from riverengine.work.worker import Job
+from riverengine.work.worker import Job, Worker
 
 
 class CancelCause(Enum):
@@ -51,7 +53,8 @@ class WorkSettings:
     """What all executions of a client share.
 
     work: the workers, with what surrounds them.  threads: the pool for workers that are plain
-    functions.  short_delay: the longest delay after which a job is not left to the scheduler.
+    functions.  processes: the pool for workers that want one.  short_delay: the longest delay after
+    which a job is not left to the scheduler.
     """
 
     config: Config
@@ -60,6 +63,7 @@ class WorkSettings:
     clock: Clock
     logger: logging.Logger
     threads: Callable[[], ThreadPool]
+    processes: Callable[[], ProcessPool]
     short_delay: timedelta
 
 
@@ -221,6 +225,8 @@ class Executor(Attempt):
             timeout = self._settings.config.job_timeout
         if registered.is_async:
             await self._drive(worker.work(job), timeout)
+        elif registered.in_process:
+            await self._work_in_process(worker, job, timeout)
         else:
             self._arm(timeout)
             await self._work_in_thread(worker.work, job)
@@ -257,6 +263,17 @@ class Executor(Attempt):
         result = future.result()
         if inspect.isawaitable(result):
             await result
+
+    async def _work_in_process(
+        self, worker: Worker[Any], job: Job[Any], timeout: timedelta
+    ) -> None:
+        result = await self._settings.processes().run(
+            ProcessTask(worker, job, self.resumable), lambda: self._arm(timeout)
+        )
+        self.metadata.update(result.metadata)
+        self.resumable = result.resumable
+        if result.error is not None:
+            raise result.error.error()
 
     def _arm(self, timeout: timedelta) -> None:
         if timeout <= timedelta(0):

@@ -164,8 +164,7 @@ class _TestClient(Client):
         try:
             await executor.task
         finally:
-            if self._threads is not None:
-                self._threads.shutdown(wait=False)
+            await self._end_pools()
         current = asyncio.current_task()
         if current is not None and current.cancelling():
             # The attempt took the cancellation of the test itself for the end of its work.

@@ -30,6 +30,10 @@
     ├── DuplicateInBatchError               two jobs of one batch have the same unique key
     ├── UnsupportedDriverError (TypeError)  no adapter for a connection of this type
     ├── OpenTransactionError                a transaction of the caller's is in the way
+    ├── WorkProcessError                    a job could not be worked in a process
+    │   ├── WorkProcessSendError            its args or its worker cannot be sent there
+    │   ├── WorkProcessDiedError            the process ended before the job did
+    │   └── RemoteWorkError                 stands for an error that cannot be brought back
     ├── NotInJobError (RuntimeError)        something for running jobs was called elsewhere
     ├── NotFoundError (LookupError)
     │   ├── JobNotFoundError
@@ -270,6 +274,30 @@ class OpenTransactionError(RiverError):
 
     def __init__(self) -> None:
         super().__init__("the connection has a transaction open: pass it as tx, or end it first")
+
+
+class WorkProcessError(RiverError):
+    """A job could not be worked in a process of its own."""
+
+
+class WorkProcessSendError(WorkProcessError):
+    """A job's args or its worker cannot be pickled; ``reason`` is the type of what was raised."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the job cannot be sent to a process: {reason}")
+        self.reason = reason
+
+
+class WorkProcessDiedError(WorkProcessError):
+    """The process ended before the job did; ``exit_code`` is minus the signal that killed it."""
+
+    def __init__(self, exit_code: int | None) -> None:
+        super().__init__(f"the work process ended with exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+class RemoteWorkError(WorkProcessError):
+    """Stands for an error of a work process that pickle cannot bring back; the text is its own."""
 
 
 class NotInJobError(RiverError, RuntimeError):

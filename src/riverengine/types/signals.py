@@ -23,6 +23,9 @@ class JobCancel(JobSignal):
         super().__init__(f"JobCancelError: {reason}")
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[JobCancel], tuple[str]]:
+        return JobCancel, (str(self.reason),)
+
 
 class JobSnooze(JobSignal):
     """Raised by a worker: run the job again after ``duration`` without using up an attempt.
@@ -35,3 +38,6 @@ class JobSnooze(JobSignal):
             raise ValueError("JobSnooze: duration must be >= 0")
         super().__init__(f"JobSnoozeError: {duration}")
         self.duration = duration
+
+    def __reduce__(self) -> tuple[type[JobSnooze], tuple[timedelta]]:
+        return JobSnooze, (self.duration,)

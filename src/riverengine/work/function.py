@@ -38,6 +38,7 @@ class FunctionWorker(Worker[ArgsT]):
         timeout: timedelta | None = None,
         next_retry: NextRetry[ArgsT] | None = None,
         middleware: Sequence[WorkerMiddleware] = (),
+        process: bool = False,
     ) -> None:
         # Attributes of the instance, and only those needed: what a worker does not have of its own
         # costs its jobs nothing.
@@ -49,7 +50,13 @@ class FunctionWorker(Worker[ArgsT]):
         if middleware:
             wrapped = tuple(middleware)
             own["middleware"] = _constantly(wrapped)
+        if process:
+            own["process"] = True
         self.__dict__.update(own)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A process only needs what it calls.
+        return FunctionWorker, (self.args_type, self.work)
 
 
 def work_func(
@@ -59,14 +66,21 @@ def work_func(
     timeout: timedelta | None = None,
     next_retry: NextRetry[ArgsT] | None = None,
     middleware: Sequence[WorkerMiddleware] = (),
+    process: bool = False,
 ) -> Worker[ArgsT]:
     """A worker for ``args_type`` that calls ``function``.
 
     timeout: None for the client's, ``NO_TIMEOUT`` for none.  next_retry: None for the client's
-    retry policy.  middleware: around this worker only, outermost first.
+    retry policy.  middleware: around this worker only, outermost first.  process: run in a process,
+    which can be killed; see :class:`Worker`.
     """
     return FunctionWorker(
-        args_type, function, timeout=timeout, next_retry=next_retry, middleware=middleware
+        args_type,
+        function,
+        timeout=timeout,
+        next_retry=next_retry,
+        middleware=middleware,
+        process=process,
     )
 
 

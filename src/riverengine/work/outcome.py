@@ -25,6 +25,9 @@ SHORT_DELAY = timedelta(seconds=5)
 MAX_ERROR_CHARS = 100_000
 """Longest error or trace stored; the rest is cut."""
 
+REMOTE_TRACE = "riverengine_trace"
+"""Attribute of an error that came from a work process: its traceback there, as text."""
+
 REMOTE_CANCEL_REASON = "job cancelled remotely"
 
 
@@ -238,6 +241,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _trace(error: BaseException | str) -> str:
     # Frames only: the message is stored beside them, and locals may hold private data.
+    remote: object = getattr(error, REMOTE_TRACE, None)
+    if isinstance(remote, str):
+        return remote
     if isinstance(error, str | RiverError):
         return ""
     return "".join(traceback.format_tb(error.__traceback__))

@@ -35,14 +35,16 @@ _KIND = re.compile(r"[\w][\w\-\[\]<>/.·:+]+", re.ASCII)
 class RegisteredWorker:
     """A worker with the args type it takes; ``kind`` is the name it was looked up by.
 
-    The flags say what is the same for every job: whether ``work`` is a coroutine function, and
-    whether the worker has a timeout or middleware of its own.
+    The flags say what is the same for every job: whether ``work`` is a coroutine function to run on
+    the loop, whether it runs in a process, and whether the worker has a timeout or middleware of
+    its own.
     """
 
     worker: Worker[Any]
     args_type: type
     kind: str
     is_async: bool
+    in_process: bool
     has_timeout: bool
     has_middleware: bool
 
@@ -53,7 +55,8 @@ class RegisteredWorker:
             worker=worker,
             args_type=args_type,
             kind=kind,
-            is_async=inspect.iscoroutinefunction(worker.work),
+            is_async=inspect.iscoroutinefunction(worker.work) and not worker.process,
+            in_process=worker.process,
             has_timeout=_is_overridden(worker, "timeout"),
             has_middleware=_is_overridden(worker, "middleware"),
         )
@@ -93,6 +96,7 @@ class Workers:
         timeout: timedelta | None = None,
         next_retry: NextRetry[Any] | None = None,
         middleware: Sequence[WorkerMiddleware] = (),
+        process: bool = False,
     ) -> Callable[[WorkFuncT], WorkFuncT]: ...
 
     def worker(
@@ -103,6 +107,7 @@ class Workers:
         timeout: timedelta | None = None,
         next_retry: NextRetry[Any] | None = None,
         middleware: Sequence[WorkerMiddleware] = (),
+        process: bool = False,
     ) -> WorkFuncT | Callable[[WorkFuncT], WorkFuncT]:
         """Register a function as a worker; a decorator that returns the function as it is.
 
@@ -121,6 +126,7 @@ class Workers:
                     timeout=timeout,
                     next_retry=next_retry,
                     middleware=middleware,
+                    process=process,
                 ),
             )
             return function

@@ -56,9 +56,12 @@ class Worker(Generic[ArgsT]):
     as stuck).
     Returning completes the job; raising fails the attempt; raise ``JobCancel`` or ``JobSnooze``
     otherwise.
+    With ``process = True`` it runs in a process, which is killed if it ignores its cancellation:
+    the worker and the args must be picklable, and there is no client inside.
     """
 
     args_type: ClassVar[type]
+    process: ClassVar[bool] = False
 
     async def work(self, job: Job[ArgsT]) -> None:
         """Do the work. Override; subclasses may make it a plain ``def``."""
