@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.abc import Buffer
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg.types.datetime import TimestamptzLoader
 
@@ -48,7 +48,8 @@ class PsycopgExecutor(DriverExecutor):
         with psycopg.RawCursor(self._connection, row_factory=tuple_row) as cursor:
             read_as_asyncpg(cursor)
             cursor.execute(sql.encode(), plain_arguments(args))
-            return cursor_records(cursor, cursor.fetchall() if cursor.description else [])
+            rows = cursor.fetchall() if _may_have_rows(cursor) else []
+            return cursor_records(cursor, rows)
 
     async def copy(self, sql: str, data: bytes) -> None:
         """Send rows to a ``COPY ... FROM STDIN``, in its text form."""
@@ -66,7 +67,8 @@ class PsycopgAsyncExecutor(DriverExecutor):
         async with psycopg.AsyncRawCursor(self._connection, row_factory=tuple_row) as cursor:
             read_as_asyncpg(cursor)
             await cursor.execute(sql.encode(), plain_arguments(args))
-            return cursor_records(cursor, await cursor.fetchall() if cursor.description else [])
+            rows = await cursor.fetchall() if _may_have_rows(cursor) else []
+            return cursor_records(cursor, rows)
 
     async def copy(self, sql: str, data: bytes) -> None:
         """Send rows to a ``COPY ... FROM STDIN``, in its text form."""
@@ -128,6 +130,17 @@ class PsycopgAsyncDatabase(DriverDatabase):
 def keeping_open(connection: psycopg.Connection[Any]) -> SyncConnect:
     """Lends one connection again and again, without closing it."""
     return lambda: nullcontext(connection)
+
+
+def keeping_open_async(connection: psycopg.AsyncConnection[Any]) -> AsyncConnect:
+    """As :func:`keeping_open`."""
+    return lambda: nullcontext(connection)
+
+
+def _may_have_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
+    # In a pipeline the answer is not there yet: fetching waits for it.
+    pipelined = cursor.connection.info.pipeline_status is not PipelineStatus.OFF
+    return pipelined or cursor.description is not None
 
 
 def _refuse_open(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:

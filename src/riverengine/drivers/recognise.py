@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
     AsyncSource: TypeAlias = (
         asyncpg.Pool
+        | psycopg.AsyncConnection[Any]
         | sqlalchemy.ext.asyncio.AsyncEngine
+        | sqlalchemy.ext.asyncio.async_sessionmaker[Any]
         | sqlalchemy.ext.asyncio.AsyncConnection
         | sqlalchemy.ext.asyncio.AsyncSession
         | AsyncConnect
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     SyncSource: TypeAlias = (
         psycopg.Connection[Any]
         | sqlalchemy.Engine
+        | sqlalchemy.orm.sessionmaker[Any]
         | sqlalchemy.Connection
         | sqlalchemy.orm.Session
         | DjangoConnection
@@ -131,12 +134,23 @@ def async_database(source: AsyncSource, logger: logging.Logger | None = None) ->
             AsyncEngine,
             AsyncSession,
             async_scoped_session,
+            async_sessionmaker,
         )
 
         from riverengine.drivers.sqlalchemy_async_driver import SqlAlchemyAsyncDatabase
 
-        if isinstance(given, (AsyncEngine, AsyncSession, AsyncConnection, async_scoped_session)):
+        origins = (
+            *(AsyncEngine, async_sessionmaker, AsyncSession, AsyncConnection, async_scoped_session),
+        )
+        if isinstance(given, origins):
             return SqlAlchemyAsyncDatabase(given)
+    elif "psycopg" in _libraries(given):
+        import psycopg
+
+        from riverengine.drivers.psycopg_driver import PsycopgAsyncDatabase, keeping_open_async
+
+        if isinstance(given, psycopg.AsyncConnection):
+            return PsycopgAsyncDatabase(keeping_open_async(given))
     elif callable(given):
         from riverengine.drivers.psycopg_driver import PsycopgAsyncDatabase
 
@@ -150,11 +164,11 @@ def sync_database(source: SyncSource) -> Database:
     libraries = _libraries(given)
     if "sqlalchemy" in libraries:
         from sqlalchemy import Connection, Engine
-        from sqlalchemy.orm import Session, scoped_session
+        from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
         from riverengine.drivers.sqlalchemy_driver import SqlAlchemyDatabase
 
-        if isinstance(given, (Engine, Session, Connection, scoped_session)):
+        if isinstance(given, (Engine, sessionmaker, Session, Connection, scoped_session)):
             return SqlAlchemyDatabase(given)
     elif _is_django(given, libraries):
         from riverengine.drivers.django_driver import DjangoDatabase, alias_of
@@ -180,6 +194,10 @@ def _libraries(given: object) -> set[str]:
 
 
 def _is_django(given: object, libraries: set[str]) -> bool:
+    if isinstance(given, str) and "://" in given:
+        raise UnsupportedDriverError(
+            "a connection URL", "a connection: use lambda: psycopg.connect(url)"
+        )
     return isinstance(given, str) or ("django" in libraries and hasattr(given, "alias"))
 
 

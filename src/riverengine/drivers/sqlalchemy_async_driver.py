@@ -10,14 +10,26 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+)
 
 from riverengine.drivers.executor import DriverDatabase, DriverExecutor, DriverRecord
-from riverengine.drivers.sqlalchemy_driver import in_dialect, result_records
+from riverengine.drivers.sqlalchemy_driver import hiding_arguments, in_dialect, result_records
 from riverengine.queries.conflicts import commit_is_ambiguous
 from riverengine.types.errors import AmbiguousCommitError, OpenTransactionError
 
-AsyncOrigin: TypeAlias = AsyncEngine | AsyncConnection | AsyncSession | async_scoped_session[Any]
+AsyncOrigin: TypeAlias = (
+    AsyncEngine
+    | async_sessionmaker[Any]
+    | AsyncConnection
+    | AsyncSession
+    | async_scoped_session[Any]
+)
 
 
 class SqlAlchemyAsyncExecutor(DriverExecutor):
@@ -30,7 +42,8 @@ class SqlAlchemyAsyncExecutor(DriverExecutor):
         origin = self._origin
         connection = origin if isinstance(origin, AsyncConnection) else await origin.connection()
         statement, arguments = in_dialect(connection.dialect, sql, args)
-        return result_records(await connection.exec_driver_sql(statement, arguments))
+        with hiding_arguments():
+            return result_records(await connection.exec_driver_sql(statement, arguments))
 
 
 class SqlAlchemyAsyncDatabase(DriverDatabase):
@@ -44,12 +57,12 @@ class SqlAlchemyAsyncDatabase(DriverDatabase):
         """A transaction; ``OpenTransactionError`` when the origin has one open already."""
         given, committing = self._origin, False
         origin = given() if isinstance(given, async_scoped_session) else given
-        if not isinstance(origin, AsyncEngine) and origin.in_transaction():
+        if isinstance(origin, (AsyncConnection, AsyncSession)) and origin.in_transaction():
             raise OpenTransactionError
         try:
-            if isinstance(origin, AsyncEngine):
-                async with origin.begin() as connection:
-                    yield SqlAlchemyAsyncExecutor(connection)
+            if isinstance(origin, (AsyncEngine, async_sessionmaker)):
+                async with origin.begin() as begun:
+                    yield SqlAlchemyAsyncExecutor(begun)
                     committing = True
             else:
                 async with origin.begin():

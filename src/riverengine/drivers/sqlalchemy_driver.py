@@ -6,14 +6,14 @@ transactions lazily, so what is sent to a fresh connection directly survives the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Connection, CursorResult, Engine
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from riverengine.drivers.executor import DriverDatabase, DriverExecutor, DriverRecord, records
 from riverengine.drivers.placeholders import named_arguments, named_placeholders
@@ -24,7 +24,7 @@ from riverengine.types.errors import (
     UnsupportedDriverError,
 )
 
-SyncOrigin: TypeAlias = Engine | Connection | Session | scoped_session[Any]
+SyncOrigin: TypeAlias = Engine | sessionmaker[Any] | Connection | Session | scoped_session[Any]
 
 
 class SqlAlchemyExecutor(DriverExecutor):
@@ -36,13 +36,13 @@ class SqlAlchemyExecutor(DriverExecutor):
     async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
         origin = self._origin
         connection = origin if isinstance(origin, Connection) else origin.connection()
-        return result_records(
-            connection.exec_driver_sql(*in_dialect(connection.dialect, sql, args))
-        )
+        statement, arguments = in_dialect(connection.dialect, sql, args)
+        with hiding_arguments():
+            return result_records(connection.exec_driver_sql(statement, arguments))
 
 
 class SqlAlchemyDatabase(DriverDatabase):
-    """Transactions that an ``Engine``, ``Connection`` or ``Session`` begins and commits."""
+    """Transactions that an ``Engine``, ``sessionmaker``, ``Connection`` or ``Session`` begins."""
 
     def __init__(self, origin: SyncOrigin) -> None:
         self._origin = origin
@@ -52,12 +52,12 @@ class SqlAlchemyDatabase(DriverDatabase):
         """A transaction; ``OpenTransactionError`` when the origin has one open already."""
         given, committing = self._origin, False
         origin = given() if isinstance(given, scoped_session) else given
-        if not isinstance(origin, Engine) and origin.in_transaction():
+        if isinstance(origin, (Connection, Session)) and origin.in_transaction():
             raise OpenTransactionError
         try:
-            if isinstance(origin, Engine):
-                with origin.begin() as connection:
-                    yield SqlAlchemyExecutor(connection)
+            if isinstance(origin, (Engine, sessionmaker)):
+                with origin.begin() as begun:
+                    yield SqlAlchemyExecutor(begun)
                     committing = True
             else:
                 with origin.begin():
@@ -67,6 +67,16 @@ class SqlAlchemyDatabase(DriverDatabase):
             if committing and commit_is_ambiguous(error):
                 raise AmbiguousCommitError from error
             raise
+
+
+@contextmanager
+def hiding_arguments() -> Iterator[None]:
+    """Keep the arguments, which hold the jobs' args, out of SQLAlchemy's error texts."""
+    try:
+        yield
+    except StatementError as error:
+        error.hide_parameters = True
+        raise
 
 
 def in_dialect(

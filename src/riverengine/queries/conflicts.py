@@ -18,7 +18,7 @@ def sqlstate_of(error: BaseException) -> str | None:
 
     None for an error that did not come from the server.
     """
-    found = _origin(error)
+    found = origin_of(error)
     state = getattr(found, "sqlstate", None) or getattr(found, "pgcode", None)
     return state if isinstance(state, str) else None
 
@@ -42,8 +42,10 @@ def commit_is_ambiguous(error: BaseException) -> bool:
     return state is None or state.startswith(_BREAKS)
 
 
-def _origin(error: BaseException) -> BaseException:
-    """The driver's own error: SQLAlchemy keeps it as ``orig``, Django as the cause."""
+def origin_of(error: BaseException) -> BaseException:
+    """The driver's own error, which quotes no args: SQLAlchemy keeps it as ``orig``, Django as the
+    cause.
+    """
     found = error
     for _ in range(4):
         if getattr(found, "sqlstate", None) or getattr(found, "pgcode", None):
@@ -56,7 +58,7 @@ def _origin(error: BaseException) -> BaseException:
 
 
 def _constraint(error: BaseException) -> str:
-    found: BaseException | None = _origin(error)
+    found: BaseException | None = origin_of(error)
     while found is not None:
         name = getattr(found, "constraint_name", None) or getattr(
             getattr(found, "diag", None), "constraint_name", None

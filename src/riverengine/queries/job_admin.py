@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from riverengine.queries.conflicts import conflict_of
+from riverengine.queries.conflicts import conflict_of, origin_of
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.notification import TOPIC_CONTROL
 from riverengine.queries.statement import Executor, Record, Statement, statement
@@ -54,7 +54,7 @@ async def job_retry(db: Executor, *, schema: str | None, job_id: int) -> JobRow:
     except Exception as error:
         conflict = conflict_of(error)
         if conflict is not None:
-            raise conflict from error
+            raise conflict from origin_of(error)
         raise
     return await _changed_or_locked(db, schema, job_id, record)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from riverengine.insert.plan import InsertPlan
-from riverengine.queries.conflicts import conflict_of
+from riverengine.queries.conflicts import conflict_of, origin_of
 from riverengine.queries.copy_text import copy_text
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.notification import TOPIC_INSERT
@@ -90,6 +90,7 @@ async def job_insert_many_fast(
                 "river_job",
                 schema_name=schema,
                 columns=_COPY_COLUMNS,
+                encoding="UTF8",
                 # asyncpg takes bytes for the name of a file.
                 source=memoryview(copy_text(plans, now)),
             )
@@ -123,4 +124,4 @@ def _columns(plans: Sequence[InsertPlan], now: datetime) -> tuple[list[object], 
 def _raise_conflict(error: Exception) -> None:
     conflict = conflict_of(error)
     if conflict is not None:
-        raise conflict from error
+        raise conflict from origin_of(error)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from riverengine.queries.conflicts import conflict_of
+from riverengine.queries.conflicts import conflict_of, origin_of
 from riverengine.queries.job_filter import (
     JobFilter,
     Option,
@@ -186,7 +186,7 @@ async def job_retry_many(
     except Exception as error:
         conflict = conflict_of(error)
         if conflict is not None:
-            raise conflict from error
+            raise conflict from origin_of(error)
         raise
     for record in records:
         row = job_row_from_record(record)

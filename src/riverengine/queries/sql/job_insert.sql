@@ -146,7 +146,8 @@ FROM unnest(
 ORDER BY input.position;
 
 -- name: job_insert_copy
+-- The encoding is that of the rows, whatever the connection's is.
 COPY /* SCHEMA */river_job (
     args, created_at, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags,
     unique_key, unique_states
-) FROM STDIN;
+) FROM STDIN (ENCODING 'UTF8');

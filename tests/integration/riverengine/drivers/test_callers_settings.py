@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from riverengine import (
     Client,
+    DuplicateInBatchError,
     InsertClient,
     InsertManyParams,
     InsertOpts,
@@ -152,6 +154,49 @@ async def test_an_autocommitting_engine(pool: asyncpg.Pool, database_url: str) -
         job = SyncClient().insert(NoteArgs(), tx=session).job
         assert job == await stored(pool, job.id)
     engine.dispose()
+
+
+async def test_a_psycopg_pipeline(pool: asyncpg.Pool, database_url: str) -> None:
+    connecting = psycopg.AsyncConnection.connect(database_url)
+    async with await connecting as connection, connection.pipeline():
+        await connection.execute("SELECT 1")
+        first = (await Client(pool).insert(NoteArgs(text="one"), tx=connection)).job
+        await Client(pool).job_cancel(first.id, tx=connection)
+    with psycopg.connect(database_url) as sync, sync.pipeline():
+        second = SyncClient().insert(NoteArgs(text="two"), tx=sync).job
+    assert (await stored(pool, first.id)).state is JobState.CANCELLED
+    assert second == await stored(pool, second.id)
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
+async def test_another_client_encoding(
+    pool: asyncpg.Pool, database_url: str, encoding: str
+) -> None:
+    with psycopg.connect(database_url, client_encoding=encoding) as connection:
+        client = SyncClient()
+        plain = client.insert(NoteArgs(text="é"), tx=connection).job
+        client.insert_many_fast([NoteArgs(text="é☃")], tx=connection)
+    assert plain == await stored(pool, plain.id)
+    fast = (await Client(pool).job_list()).jobs[-1]
+    assert fast.args == {"text": "é☃"}
+
+
+@pytest.mark.parametrize("dialect", ["postgresql+psycopg", "postgresql+asyncpg"])
+async def test_errors_quote_no_args(pool: asyncpg.Pool, database_url: str, dialect: str) -> None:
+    """SQLAlchemy prints a failed statement's arguments, unless it is told not to."""
+    secret = InsertManyParams(NoteArgs(text="a-private-value"), OPTS)
+    engine = create_async_engine(in_dialect(database_url, dialect), poolclass=NullPool)
+    client = InsertClient(engine)
+    async with AsyncSession(engine) as session:
+        with pytest.raises(DuplicateInBatchError) as duplicate:
+            await client.insert_many([secret, secret], tx=session)
+        with pytest.raises(sqlalchemy.exc.DBAPIError) as aborted:
+            await client.insert_many([secret], tx=session)
+    for error in (duplicate.value, aborted.value):
+        told = "".join(traceback.format_exception(error))
+        assert "a-private-value" not in told
+    assert "25P02" in told or "aborted" in told
+    await engine.dispose()
 
 
 async def test_text_dates_of_another_style(pool: asyncpg.Pool, database_url: str) -> None:

@@ -139,6 +139,35 @@ async def test_an_idle_asynchronous_session_serves_as_source(
     await engine.dispose()
 
 
+async def test_session_makers_and_an_asynchronous_connection_serve_as_sources(
+    pool: asyncpg.Pool, database_url: str
+) -> None:
+    engine = sqlalchemy.create_engine(
+        in_dialect(database_url, "postgresql+psycopg"), poolclass=NullPool
+    )
+    SyncClient(sessionmaker(engine)).insert(NoteArgs())
+    engine.dispose()
+    async_engine = create_async_engine(
+        in_dialect(database_url, "postgresql+asyncpg"), poolclass=NullPool
+    )
+    await InsertClient(async_sessionmaker(async_engine)).insert(NoteArgs())
+    await async_engine.dispose()
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        client = InsertClient(connection)
+        await client.insert(NoteArgs())
+        assert await count(pool) == 3
+        await connection.execute("SELECT 1")
+        with pytest.raises(OpenTransactionError):
+            await client.insert(NoteArgs())
+
+
+async def test_a_url_is_no_source(database_url: str) -> None:
+    with pytest.raises(UnsupportedDriverError, match=r"lambda: psycopg\.connect"):
+        SyncClient(database_url)
+    with pytest.raises(UnsupportedDriverError, match=r"lambda: psycopg\.connect"):
+        SyncClient().insert(NoteArgs(), tx=database_url)
+
+
 async def test_what_is_unknown_is_refused_by_name(pool: asyncpg.Pool, database_url: str) -> None:
     client: Any = Client(pool)
     sync: Any = SyncClient()
