@@ -27,6 +27,8 @@ SECONDS = float(os.environ.get("RIVERJOBS_FLEET_SECONDS", "20"))
 SEED = int(os.environ.get("RIVERJOBS_FLEET_SEED", "51"))
 DRAIN_WITHIN = 180.0
 """Seconds after the last insert until every job must have ended."""
+ENDS_WITHIN = 40.0
+"""Seconds that a process may take to finish its jobs when it is told to end."""
 
 TABLES = Path(__file__).with_name("fleet") / "tables.sql"
 REQUEST_RESIGN = '{"action":"request_resign","leader_id":""}'
@@ -42,6 +44,7 @@ class Fleet:
         self.pool = pool
         self.kills: list[Kill] = []
         self.resigns = 0
+        self.restarts = 0
         self._random = random.Random(SEED)
         self._settings: dict[str, Any] = {
             "url": url,
@@ -71,10 +74,18 @@ class Fleet:
             await self._request_resign()
             return
         member = self._random.choice(self.members)
-        if draw < 0.8:
+        if draw < 0.4:
+            # As a deployment does it: the jobs at hand are finished, and none is to be rescued.
+            self.restarts += 1
+            assert await member.end(ENDS_WITHIN) == 0, f"{member.process_name} ended badly"
+        else:
             leader = await self.pool.fetchval("SELECT leader_id FROM river_leader")
-            member = next((each for each in self.members if each.client_id == leader), member)
-        await self._kill(member)
+            leading = [each for each in self.members if each.client_id == leader]
+            if leading and draw < 0.8:
+                member = leading[0]
+            await self._kill(member)
+        # It may have ended between pausing a queue and resuming it.
+        await self._resume_all()
         await asyncio.sleep(self._random.uniform(0, 1.5))
         await member.start(self._settings, insert_seconds=until - time.monotonic())
 
@@ -84,8 +95,6 @@ class Fleet:
         await member.kill()
         at = await self.pool.fetchval("SELECT clock_timestamp()")
         self.kills.append(Kill(member.client_id, member.process_name, at))
-        # It may have died between pausing a queue and resuming it.
-        await self._resume_all()
 
     async def _resume_all(self) -> None:
         async with self.pool.acquire() as connection, connection.transaction():
@@ -177,7 +186,9 @@ async def test_a_mixed_fleet_loses_and_doubles_nothing(
     async with fleet_on(empty_database, build("fleet"), tmp_path) as fleet:
         await fleet.run(SECONDS)
         for member in fleet.members:
-            assert await member.end(40) == 0, member.log.read_text(encoding="utf-8")[-4000:]
+            assert await member.end(ENDS_WITHIN) == 0, member.log.read_text(encoding="utf-8")[
+                -4000:
+            ]
         table, worked = await _table(fleet)
         with capsys.disabled():
             print(f"\n{table}")
@@ -225,7 +236,7 @@ async def _table(fleet: Fleet) -> tuple[str, Counter[str]]:
         )
         lines.append(f"{language:8}" + "".join(f"{figure:>11}" for figure in figures))
     lines.append(
-        f"{SECONDS:g} s of inserts, {fleet.resigns} requests to resign, {rescued} jobs rescued; "
-        + ", ".join(f"{row['n']} {row['state']}" for row in states)
+        f"{SECONDS:g} s of inserts, {fleet.resigns} requests to resign, {fleet.restarts} restarts, "
+        f"{rescued} jobs rescued; " + ", ".join(f"{row['n']} {row['state']}" for row in states)
     )
     return "\n".join(lines), worked
