@@ -15,7 +15,7 @@ from riverengine.insert.options import InsertOpts
 from riverengine.insert.plan import plan_insert
 from riverengine.insert.unique import canonical_args, key_string
 from riverengine.insert.unique_fields import marked_paths
-from riverengine.work.args import encode_args
+from riverengine.work.args import decode_args, encode_args
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -169,3 +169,18 @@ def test_paths_go_by_their_dotted_text() -> None:
 
 def test_a_member_of_a_whole_selected_object_changes_nothing() -> None:
     assert canonical_args('{"a":{"b":1,"c":2}}', [("a",), ("a", "b")]) == '{"a":{"b":1,"c":2}}'
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        Order(Customer("c1", "n"), Region("us"), Customer("c2"), "note", 5),
+        Renamed("o", "d", "note"),
+        Model(order_id="1", inner=Customer("c")),
+        Aliased(orderId="o"),
+        Tree("a", Tree("b")),
+    ],
+    ids=lambda args: type(args).__name__,
+)
+def test_marks_do_not_change_how_args_are_read(args: object) -> None:
+    assert decode_args(type(args), encode_args(args), kind="any") == args

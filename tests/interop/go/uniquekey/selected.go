@@ -1,6 +1,6 @@
 package uniquekey
 
-//go:generate go run ./generate
+//go:generate go run ../cmd/selectedtypes
 
 import (
 	"reflect"
