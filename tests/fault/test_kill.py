@@ -99,7 +99,7 @@ async def test_a_killed_worker_without_a_name_is_replaced_within_seconds(
         first.process.kill()
         await first.ended()
     async with WorkerProcess(environment):
-        await orchestrator.wait(workflow_id, timeout=timedelta(seconds=40))
+        await orchestrator.wait(workflow_id, timeout=timedelta(seconds=75))
     await assert_once(orchestrator, simulators, workflow_id)
 
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 import asyncpg
 
 from riverengine.run.clock import Clock
+from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
 
@@ -116,7 +117,12 @@ class IntervalService(Service):
                 rows = await self.run_once()
             except Exception as error:
                 self.failures += 1
-                self.logger.exception("%s: a run failed; the next tick tries again", self.name)
+                self.logger.warning(
+                    "%s: a run failed (%s); the next tick tries again",
+                    *(self.name, type(error).__name__),
+                    # An outage of the database says nothing by its trace, and comes in hundreds.
+                    exc_info=None if isinstance(error, DATABASE_ERRORS) else error,
+                )
                 self.signal_failed.fire(error)
             else:
                 self.signal_ran.fire(rows)
