@@ -56,13 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_USAGE
     except ConfigError as error:
-        return _fail(str(error), EXIT_USAGE)
+        # Flags are named in their texts, as Go's are.
+        flag = f"{error.setting}: " if error.setting.startswith("--") else ""
+        return _fail(str(error).removeprefix(flag), EXIT_USAGE)
     except DatabaseUnavailableError as error:
         return _fail(str(error), EXIT_UNREACHABLE)
     except RiverError as error:
         return _fail(str(error), EXIT_FAILED)
     except asyncpg.PostgresError as error:
-        return _fail(f"{type(error).__name__}: {error}", EXIT_FAILED)
+        notes = [*getattr(error, "__notes__", []), f"ERROR: {error} (SQLSTATE {error.sqlstate})"]
+        return _fail(": ".join(notes), EXIT_FAILED)
     except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
         name = type(error).__name__
         return _fail(f"the connection to PostgreSQL was lost: {name}", EXIT_UNREACHABLE)

@@ -19,7 +19,7 @@ from typing import ClassVar
 import asyncpg
 
 from riverengine.cli.database import Database
-from riverengine.cli.durations import format_duration
+from riverengine.cli.durations import format_duration, truncated
 from riverengine.client import Client
 from riverengine.config import Config, QueueConfig
 from riverengine.queries.bench import bench_other_kinds, bench_place, bench_reset
@@ -35,7 +35,7 @@ INSERT_BATCH = 5_000
 JOBS_READY = 75_000
 """Jobs kept waiting: more than a process works between two looks."""
 
-ITERATION = timedelta(seconds=5)
+ITERATION = timedelta(seconds=2)
 _LOOK_EVERY = 0.25
 _POOL_SIZE = 20
 
@@ -73,7 +73,7 @@ async def _empty(pool: asyncpg.Pool, options: Namespace) -> None:
             raise ConfigError(
                 "--truncate",
                 f"{table} holds jobs of other kinds than the benchmark's ({', '.join(kinds)}); "
-                "the benchmark deletes every job: give this flag if that is wanted",
+                "the benchmark deletes every job: give --truncate if that is wanted",
             )
         sys.stderr.write(f"bench: DELETING EVERY JOB in {table}\n")
         await bench_reset(connection, schema=options.schema)
@@ -148,17 +148,17 @@ class _Bench:
         worked_before, inserted_before = 0, 0
         while self._duration is None or iterations * ITERATION < self._duration:
             worked, inserted = self._worked - worked_before, self._inserted - inserted_before
-            rate = worked / ITERATION.total_seconds()
+            rate = worked / period.total_seconds() if period else 0.0
             _say(
                 f"bench: jobs worked [ {worked:10d} ], inserted [ {inserted:10d} ], "
-                f"job/sec [ {rate:10.1f} ] [{format_duration(period)}]"
+                f"job/sec [ {rate:10.1f} ] [{format_duration(truncated(period))}]"
             )
             worked_before, inserted_before = self._worked, self._inserted
             if self._end.is_set():
                 return
             left = self._duration - iterations * ITERATION if self._duration else ITERATION
-            await _wait(self._end, min(left, ITERATION))
-            period, iterations = ITERATION, iterations + 1
+            period = await _wait(self._end, min(left, ITERATION))
+            iterations += 1
 
     async def _count(self, subscription: Subscription) -> None:
         async for event in subscription:
@@ -209,13 +209,18 @@ class _Bench:
                 loop.remove_signal_handler(number)
 
 
-async def _wait(event: asyncio.Event, duration: timedelta) -> None:
-    """Return when the event is set, or after the duration."""
+async def _wait(event: asyncio.Event, duration: timedelta) -> timedelta:
+    """Return when the event is set, or after the duration: how long that was, the duration at most.
+
+    Iterations are counted, not timed, so that a run lasts as long as it was told to.
+    """
+    began = time.monotonic()
     try:
         async with asyncio.timeout(duration.total_seconds()):
             await event.wait()
     except TimeoutError:
-        return
+        return duration
+    return min(timedelta(seconds=time.monotonic() - began), duration)
 
 
 def _say(line: str) -> None:

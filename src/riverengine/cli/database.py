@@ -81,7 +81,9 @@ class Database:
         try:
             return await opening
         except (asyncpg.InterfaceError, ValueError) as error:
-            raise ConfigError("--database-url", f"not understood: {type(error).__name__}") from None
+            raise ConfigError(
+                "--database-url", f"error parsing database URL: {type(error).__name__}"
+            ) from None
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
             name = type(error).__name__
             raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {name}") from None
@@ -94,7 +96,9 @@ def find_database(url: str | None, *, statement_timeout: timedelta | None) -> Da
     for the URL's, or ten seconds.  Raises ``ConfigError``.
     """
     if statement_timeout is not None and statement_timeout <= timedelta(milliseconds=1):
-        raise ConfigError("--statement-timeout", "must be more than 1ms")
+        raise ConfigError(
+            "--statement-timeout", "`--statement-timeout` must be greater than 1ms when set"
+        )
     settings = {
         "application_name": os.environ.get("PGAPPNAME") or APPLICATION_NAME,
         "idle_in_transaction_session_timeout": _milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
@@ -117,16 +121,16 @@ def _checked(url: str | None) -> tuple[str, dict[str, str]]:
     if not url:
         raise ConfigError("--database-url", "either PG* env vars or --database-url must be set")
     if not url.startswith(_SCHEMES):
-        scheme = url.partition("://")[0] if "://" in url else "none"
+        scheme = f"{url.partition('://')[0]}://..." if "://" in url else "without a scheme"
         raise ConfigError(
             "--database-url",
-            f"unsupported scheme ({scheme}); try one with a `postgres://` or `postgresql://` "
-            "scheme/prefix",
+            f"unsupported database URL ({scheme}); try one with a `postgres://` or "
+            "`postgresql://` scheme/prefix",
         )
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ConfigError("--database-url", "not understood: no URL") from None
+        raise ConfigError("--database-url", "error parsing database URL: it is none") from None
     query = [
         (name, value)
         for name, value in parse_qsl(parts.query, keep_blank_values=True)

@@ -47,7 +47,9 @@ async def down(options: Namespace, database: Database) -> int:
     """``migrate-down``."""
     target = options.target_version
     if target is not None and target < -1:
-        raise ConfigError("--target-version", "must be a version, or 0 to take everything back")
+        raise ConfigError(
+            "--target-version", "--target-version must be a version, or 0 to take everything back"
+        )
     async with _migrator(options, database) as migrator:
         applied = await migrator.migrate_down(
             target_version=target, max_steps=options.max_steps or None, dry_run=options.dry_run

@@ -160,8 +160,14 @@ class Migrator:
         for migration in migrations:
             sql = migration.statement(direction).sql(self._schema)
             started = time.monotonic()
-            if not dry_run and not await self._apply_one(migration.version, direction, sql):
-                continue
+            try:
+                if not dry_run and not await self._apply_one(migration.version, direction, sql):
+                    continue
+            except Exception as error:
+                error.add_note(
+                    f"error applying version {migration.version:03d} [{direction.upper()}]"
+                )
+                raise
             duration = timedelta(seconds=time.monotonic() - started)
             self._logger.info(
                 "applied migration: line=%s version=%d direction=%s dry_run=%s duration=%s",
