@@ -22,6 +22,7 @@ PACKAGE = "riverengine.queries.sql"
 ROWS = 100_000
 NOW = datetime.now(UTC)
 ONE = ([1], [1], [NOW])
+NO_TIME = timedelta(0)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,9 @@ def nodes(plan: dict[str, object]) -> Sequence[dict[str, object]]:
             "job_finish_many",
             (*ONE, ["completed"], [None], [None], [NOW], [None], [None], "client"),
         ),
+        ("maintenance.sql", "job_schedule", (NO_TIME, 10_000, NO_TIME)),
+        ("maintenance.sql", "job_delete_before", (timedelta(days=1),) * 3 + (10_000,)),
+        ("maintenance.sql", "job_get_stuck", (NOW, 0, 10_000)),
         ("job_admin.sql", "job_get", (1,)),
         ("job_admin.sql", "job_cancel", (1, None, "river_control", '"2026-01-01T00:00:00Z"')),
         ("job_admin.sql", "job_retry", (1,)),
@@ -187,7 +191,7 @@ async def test_no_change_of_many_reads_the_whole_table(
 ) -> None:
     query = load_statements(PACKAGE, "job_many.sql")[name]
     more = {13: None, 14: "t", 15: '""'} if name == "job_cancel_many" else {}
-    sql, arguments = change_query(query, None, JobManyParams(**filters), more)
+    sql, arguments = change_query(query, None, JobManyParams(**filters, limit=10_000), more)
     await assert_indexed(full, sql, arguments)
 
 

@@ -74,8 +74,8 @@ WITH chosen AS (
 
 deleted AS (
     DELETE FROM /* SCHEMA */river_job AS job
-    USING chosen
-    WHERE job.id = chosen.id
+    -- An array, not a join: the rows are looked up by id, however many they are.
+    WHERE job.id = ANY (ARRAY(SELECT chosen.id FROM chosen))
     RETURNING
         job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
         job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
@@ -120,9 +120,8 @@ cancelled AS (
         state = CASE WHEN job.state = 'running' THEN job.state ELSE 'cancelled' END,
         finalized_at = CASE WHEN job.state = 'running' THEN job.finalized_at ELSE now() END,
         metadata = jsonb_set(job.metadata, '{cancel_attempted_at}', $15::text::jsonb, TRUE)
-    FROM chosen
     -- The count makes the messages part of the statement: a query nobody reads does not run.
-    WHERE job.id = chosen.id AND (SELECT count(*) FROM told) >= 0
+    WHERE job.id = ANY (ARRAY(SELECT chosen.id FROM chosen)) AND (SELECT count(*) FROM told) >= 0
     RETURNING
         job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
         job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
@@ -184,8 +183,7 @@ retried AS (
         finalized_at = NULL,
         scheduled_at = now(),
         metadata = job.metadata - 'cancel_attempted_at'
-    FROM judged
-    WHERE job.id = judged.id AND NOT judged.is_conflict
+    WHERE job.id = ANY (ARRAY(SELECT judged.id FROM judged WHERE NOT judged.is_conflict))
     RETURNING
         job.id, job.state, job.attempt, job.max_attempts, job.attempted_at, job.created_at,
         job.finalized_at, job.scheduled_at, job.priority, job.args, job.attempted_by, job.errors,
@@ -205,5 +203,5 @@ SELECT
     job.finalized_at, job.scheduled_at, job.priority, job.args::text, job.attempted_by,
     job.errors::text[], job.kind, job.metadata::text, job.queue, job.tags, job.unique_key, job.unique_states
 FROM /* SCHEMA */river_job AS job
-INNER JOIN judged ON job.id = judged.id AND judged.is_conflict
+WHERE job.id = ANY (ARRAY(SELECT judged.id FROM judged WHERE judged.is_conflict))
 ORDER BY id;

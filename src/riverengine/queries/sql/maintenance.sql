@@ -52,7 +52,8 @@ SET
         ELSE job.metadata
     END
 FROM ranked
-WHERE job.id = ranked.id
+-- The array makes the rows be looked up by id: a join of this many would read the whole table.
+WHERE job.id = ranked.id AND job.id = ANY (ARRAY(SELECT due.id FROM due))
 RETURNING
     job.id,
     job.queue,
@@ -128,7 +129,8 @@ RETURNING job.id;
 
 -- name: job_delete_before
 DELETE FROM /* SCHEMA */river_job
-WHERE id IN (
+-- An array, not IN: its rows are looked up by id, where a join would read the whole table.
+WHERE id = ANY (ARRAY(
     SELECT job.id
     FROM /* SCHEMA */river_job AS job
     WHERE job.finalized_at IS NOT NULL
@@ -140,7 +142,7 @@ WHERE id IN (
     ORDER BY job.id
     LIMIT $4::bigint
     FOR UPDATE SKIP LOCKED
-);
+));
 
 -- name: queue_delete_expired
 DELETE FROM /* SCHEMA */river_queue
