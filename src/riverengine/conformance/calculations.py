@@ -25,6 +25,7 @@ from riverengine.insert import unique
 from riverengine.insert.options import UniqueOpts
 from riverengine.run.maintenance.cron import parse_cron
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
+from riverengine.work.go_json import compact_json
 from riverengine.work.retry import MAX_DELAY, DefaultRetryPolicy
 
 _GO_MAX_DELAY_NS = 2**63 - 1
@@ -123,7 +124,7 @@ async def _unique_key(session: Session, call: Call) -> Json:
     key = unique.unique_key(
         opts,
         kind=call["kind"],
-        encoded_args=call.text("args"),
+        encoded_args=compact_json(call.text("args")),
         queue=call["queue"],
         scheduled_at=moment(scheduled_at if scheduled_at is not None else call["now"]),
     )

@@ -17,10 +17,19 @@ from riverengine.work.json_members import object_members
 _TOO_LONG = re.compile(r"\d{309}", re.ASCII)
 
 
+class ReadObject(dict[str, Json]):
+    """A JSON object as it was read. repeated: a name that it holds twice, None for none."""
+
+    repeated: str | None = None
+
+
 def read_json(text: str) -> Json:
-    """The value of a JSON text; raises ``ValueError``, also for NaN and infinities."""
+    """The value of a JSON text; raises ``ValueError``, also for NaN and infinities.
+
+    Objects are of type :class:`ReadObject`; the last of repeated members counts.
+    """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -57,6 +66,14 @@ def fits_float(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _object(members: list[tuple[str, Json]]) -> ReadObject:
+    read = ReadObject(members)
+    if len(read) < len(members):
+        names = [name for name, _ in members]
+        read.repeated = next(name for name in names if names.count(name) > 1)
+    return read
 
 
 def _within_float(token: str) -> float:

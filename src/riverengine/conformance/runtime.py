@@ -24,14 +24,22 @@ from riverengine.conformance.start_params import (
     periodic_jobs_of,
 )
 from riverengine.queries import conformance as queries
-from riverengine.queries.leader import TOPIC_LEADERSHIP, leader_get
-from riverengine.queries.notification import notify_many
+from riverengine.queries.leader import leader_get
+from riverengine.run.events import Subscription
+from riverengine.types.event import EventKind
 from riverengine.types.job import FINAL_STATES, JobRow, JobState, Json
 from riverengine.work.registry import Workers
 
 _WAIT = timedelta(seconds=15)
 _POLL_SECONDS = 0.005
 _STOP_TIMEOUT = timedelta(seconds=60)
+_OUTCOMES = (
+    EventKind.JOB_CANCELLED,
+    EventKind.JOB_COMPLETED,
+    EventKind.JOB_FAILED,
+    EventKind.JOB_INTERRUPTED,
+    EventKind.JOB_SNOOZED,
+)
 _LOGGER = logging.getLogger("riverengine")
 
 
@@ -93,6 +101,8 @@ async def _wait(session: Session, call: Call) -> Json:
 async def _work(session: Session, call: Call) -> Json:
     client = session.client(call.get("schema"))
     job = await client.job_get(call["id"])
+    if job.state in FINAL_STATES:
+        raise RejectedError(f"job {job.id} is {job.state} already")
     running = _build(
         session,
         {
@@ -103,13 +113,25 @@ async def _work(session: Session, call: Call) -> Json:
         },
     )
     try:
-        await running.client.start()
-        try:
-            return job_json(await _wait_for(client, call["id"], FINAL_STATES))
-        finally:
-            await running.client.stop_and_cancel(timeout=_STOP_TIMEOUT)
+        async with running.client.subscribe(*_OUTCOMES) as outcomes:
+            await running.client.start()
+            try:
+                await _first_outcome(outcomes, job.id)
+            finally:
+                await running.client.stop_and_cancel(timeout=_STOP_TIMEOUT)
     finally:
         await _forget(running)
+    return job_json(await client.job_get(job.id))
+
+
+async def _first_outcome(outcomes: Subscription, job_id: int) -> None:
+    try:
+        async with asyncio.timeout(_WAIT.total_seconds()):
+            async for event in outcomes:
+                if event.job is not None and event.job.id == job_id:
+                    return
+    except TimeoutError:
+        raise RejectedError(f"job {job_id} was not worked") from None
 
 
 async def _wait_for(client: Client, job_id: int, wanted: frozenset[JobState]) -> JobRow:
@@ -137,12 +159,7 @@ async def _leader(session: Session, call: Call) -> Json:
 
 
 async def _request_resign(session: Session, call: Call) -> Json:
-    await notify_many(
-        session.transaction_of(call) or session.pool,
-        schema=None,
-        topic=TOPIC_LEADERSHIP,
-        payloads=['{"action":"request_resign","leader_id":""}'],
-    )
+    await session.client().notify.request_resign(tx=session.transaction_of(call))
     return NOTHING
 
 

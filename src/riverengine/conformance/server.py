@@ -15,7 +15,7 @@ from riverengine.conformance.errors import (
     UnknownMethodError,
     code_of,
 )
-from riverengine.conformance.json_text import read_json, write_json
+from riverengine.conformance.json_text import ReadObject, read_json, write_json
 from riverengine.conformance.session import Call, Session
 from riverengine.types.job import Json
 
@@ -86,6 +86,8 @@ async def answer_line(session: Session, line: bytes) -> str:
 def _id_of(request: Json) -> int | str:
     if not isinstance(request, dict):
         raise InvalidRequestError("a request is an object")
+    if isinstance(request, ReadObject) and request.repeated is not None:
+        raise InvalidRequestError(f"{request.repeated} is given twice")
     request_id: Json = request.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, int | str):
         raise InvalidRequestError("id must be an integer or a string")

@@ -145,14 +145,22 @@ class Session:
         return self.transaction(call["handle"]) if "handle" in call.params else None
 
     async def end(self, handle: str, *, commit: bool) -> None:
-        """Commit or roll back, and forget the handle whatever happens."""
+        """Commit or roll back, and forget the handle whatever happens.
+
+        Raises ``asyncpg.InFailedSQLTransactionError`` when an aborted one was to be committed.
+        """
         self.transaction(handle)
         found = self._transactions.pop(handle)
         try:
             if commit:
+                # The driver does not tell that PostgreSQL rolls an aborted transaction back.
+                await found.connection.fetchval("SELECT 1")
                 await found.transaction.commit()
             else:
                 await found.transaction.rollback()
+        except asyncpg.InFailedSQLTransactionError:
+            await found.transaction.rollback()
+            raise
         finally:
             await self.pool.release(found.connection)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from riverengine.conformance.errors import InvalidParamsError
+from riverengine.conformance.json_text import ReadObject
 from riverengine.types.job import Json
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -135,9 +136,11 @@ class Members:
     required: Collection[str] = ()
 
     def check(self, value: Json, path: str) -> None:
-        """Refuses unknown members and missing ones."""
+        """Refuses unknown members, repeated and missing ones."""
         if not isinstance(value, dict):
             raise InvalidParamsError(f"{path} must be an object")
+        if isinstance(value, ReadObject) and value.repeated is not None:
+            raise InvalidParamsError(f"{path}.{value.repeated} is given twice")
         for name, member in value.items():
             shape = self.fields.get(name)
             if shape is None:

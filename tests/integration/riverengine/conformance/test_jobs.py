@@ -153,7 +153,7 @@ async def test_a_failed_transaction_is_aborted_and_its_handle_can_be_used_again(
     job = await adapter.call("tx_insert", handle="t", job={})
     assert await adapter.code("tx_fail", handle="t") == DATABASE_ERROR
     assert await adapter.code("tx_get", handle="t", id=job["id"]) == DATABASE_ERROR
-    await adapter.call("tx_commit", handle="t")
+    assert await adapter.code("tx_commit", handle="t") == DATABASE_ERROR
     assert await adapter.code("get", id=job["id"]) == NOT_FOUND
     await adapter.call("tx_begin", handle="t")
     await adapter.call("tx_rollback", handle="t")

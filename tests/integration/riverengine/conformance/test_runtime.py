@@ -41,6 +41,14 @@ async def test_work_runs_one_job_by_a_client_of_its_own(adapter: Adapter) -> Non
     assert (worked["state"], worked["attempt"]) == ("completed", 1)
     assert worked["attempted_by"] == ["short-lived"]
     assert await adapter.code("runtime_stats") == REJECTED
+    assert await adapter.code("work", id=job["id"]) == REJECTED
+
+
+async def test_work_makes_one_attempt(adapter: Adapter) -> None:
+    job = await adapter.call("insert", behavior="error", opts={"max_attempts": 3})
+    failed = await adapter.call("work", id=job["id"])
+    assert failed["state"] in {"available", "retryable"}
+    assert (failed["attempt"], len(failed["errors"])) == (1, 1)
 
 
 async def test_a_client_starts_and_stops_once(adapter: Adapter) -> None:

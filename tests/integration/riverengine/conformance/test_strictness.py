@@ -20,7 +20,11 @@ from riverengine.conformance.shapes import (
     Shape,
     Text,
 )
-from tests.integration.riverengine.conformance.adapter import INVALID_PARAMS, Adapter
+from tests.integration.riverengine.conformance.adapter import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    Adapter,
+)
 
 NOW = "2026-01-02T03:04:05.678901234Z"
 
@@ -88,6 +92,25 @@ async def test_a_method_refuses_unknown_missing_and_wrong_parameters(
     for params in cases:
         code = await adapter.code(name, **params)
         assert code == INVALID_PARAMS, params
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ('{"id":1,"id":2,"jsonrpc":"2.0","method":"handshake","params":{}}', INVALID_REQUEST),
+        ('{"id":1,"jsonrpc":"2.0","method":"get","params":{"id":1,"id":1}}', INVALID_PARAMS),
+        (
+            '{"id":1,"jsonrpc":"2.0","method":"insert","params":{"opts":{},"opts":{}}}',
+            INVALID_PARAMS,
+        ),
+        (
+            '{"id":1,"jsonrpc":"2.0","method":"tx_insert","params":{"job":{"kind":"a","kind":"b"}}}',
+            INVALID_PARAMS,
+        ),
+    ],
+)
+async def test_a_repeated_name_is_refused(adapter: Adapter, line: str, code: int) -> None:
+    assert (await adapter.ask(line))["error"]["code"] == code
 
 
 async def test_integers_are_exact_to_the_last_of_64_bits(adapter: Adapter) -> None:
