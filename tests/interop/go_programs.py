@@ -24,11 +24,24 @@ def build_river_ui() -> Path:
     return _build("riverui", "riverqueue.com/riverui/cmd/riverui", _RIVER_UI)
 
 
-def _build(name: str, package: str, module: Path) -> Path:
+def river_source() -> Path:
+    """The folder of River's released source; skipped or failed as :func:`build`."""
+    _require_go()
+    module = ["go", "list", "-m", "-f", "{{.Dir}}", "github.com/riverqueue/river"]
+    subprocess.run(["go", "mod", "download"], cwd=MODULE, check=True)
+    done = subprocess.run(module, cwd=MODULE, check=True, capture_output=True, text=True)
+    return Path(done.stdout.strip())
+
+
+def _require_go() -> None:
     if shutil.which("go") is None:
         if os.environ.get("CI"):
             pytest.fail("the interop tests need the Go toolchain")
         pytest.skip("the Go toolchain is not installed")
+
+
+def _build(name: str, package: str, module: Path) -> Path:
+    _require_go()
     target = _BINARIES / name
     subprocess.run(["go", "build", "-o", str(target), package], cwd=module, check=True)
     return target
