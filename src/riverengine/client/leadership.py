@@ -46,7 +46,12 @@ class LeadershipApi(InsertApi):
         self._leader_callbacks.append(callback)
         if self.is_leader:
             self._tell(callback, True)
-        return lambda: self._leader_callbacks.remove(callback)
+
+        def end() -> None:
+            if callback in self._leader_callbacks:
+                self._leader_callbacks.remove(callback)
+
+        return end
 
     def _tell_all(self, leads: bool) -> None:
         for callback in tuple(self._leader_callbacks):

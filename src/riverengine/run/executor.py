@@ -118,10 +118,11 @@ class Executor(Attempt):
         settings = self._settings
         clock = settings.clock
         started_at = clock.now()
-        registered, chain = settings.work.get(self.kind)
-        self._registered = registered
+        registered: RegisteredWorker | None = None
         error: BaseException | None = None
         try:
+            registered, chain = settings.work.get(self.kind)
+            self._registered = registered
             if self._record["errors"]:
                 # Only old errors can be of a shape that does not decode.
                 self.row  # noqa: B018 - read for its failure
@@ -216,7 +217,9 @@ class Executor(Attempt):
         """Decode the args and work the job, watched by the timeout."""
         registered = self._registered
         assert registered is not None
-        args: object = decode_args(registered.args_type, self._record["args"], kind=self.kind)
+        # A hook may have replaced the row, and its args with it.
+        encoded: str = self._record["args"] if self._row is None else self._row.encoded_args
+        args: object = decode_args(registered.args_type, encoded, kind=self.kind)
         job: Job[Any] = Job(self, args)
         self._job = job
         worker = registered.worker

@@ -87,7 +87,9 @@ async def _decode_and_work(attempt: Attempt) -> None:
 def _hooked(begin: Sequence[HookWorkBegin], end: Sequence[HookWorkEnd]) -> WorkChain:
     async def call(attempt: Attempt) -> None:
         for hook in begin:
-            await hook.work_begin(attempt.row)
+            changed = await hook.work_begin(attempt.row)
+            if changed is not None:
+                attempt.replace_row(changed)
         error: BaseException | None = None
         try:
             await attempt.decode_and_work()

@@ -116,6 +116,8 @@ class ProcessPool:
         self._logger = logger
         self._places = asyncio.Semaphore(limit)
         self._idle: list[_Process] = []
+        self._busy: set[_Process] = set()
+        self._is_closed = False
         # Each process is listened to by a thread; one more, to start and close them meanwhile.
         self._threads = ThreadPoolExecutor(limit + 1, thread_name_prefix="riverengine-process")
 
@@ -132,6 +134,7 @@ class ProcessPool:
             raise WorkProcessSendError(type(error).__name__) from error
         async with self._places:
             process = await self._free_process()
+            self._busy.add(process)
             answer = asyncio.get_running_loop().run_in_executor(
                 self._threads, process.exchange, payload
             )
@@ -139,6 +142,7 @@ class ProcessPool:
             was_cancelled = await self._answered(process, answer)
             death = answer.exception()
             if death is None and not was_cancelled:
+                self._busy.discard(process)
                 self._idle.append(process)
             else:
                 code = await self._discard(process)
@@ -150,9 +154,12 @@ class ProcessPool:
         return result
 
     async def close(self) -> None:
-        """End all processes; no job may be running."""
+        """End all processes; those still at work are killed."""
+        for process in self._busy:
+            process.kill()
         await asyncio.gather(*(self._discard(process) for process in self._idle))
         self._idle.clear()
+        self._is_closed = True
         self._threads.shutdown(wait=False)
 
     async def _free_process(self) -> _Process:
@@ -189,6 +196,10 @@ class ProcessPool:
         return False
 
     async def _discard(self, process: _Process) -> int | None:
+        self._busy.discard(process)
+        if self._is_closed:
+            # A job that was abandoned: its process is dead, so this does not block.
+            return process.close(_CLOSE_TIMEOUT)
         closing = asyncio.get_running_loop().run_in_executor(
             self._threads, process.close, _CLOSE_TIMEOUT
         )

@@ -48,6 +48,10 @@ class WorkContext:
             self._row = self._read_row()
         return self._row
 
+    def replace_row(self, row: JobRow) -> None:
+        """Show another row to what follows; the stored one stays as it is."""
+        self._row = row
+
     def _read_row(self) -> JobRow:
         raise NotImplementedError
 

@@ -49,8 +49,12 @@ class HookInsertBegin(Protocol):
 class HookWorkBegin(Protocol):
     """Called when a job is about to be worked, before its args are decoded."""
 
-    async def work_begin(self, job: JobRow) -> None:
-        """What it raises ends the attempt as if the worker had raised it: the job is not worked."""
+    async def work_begin(self, job: JobRow) -> JobRow | None:
+        """Return a changed row for what follows (``dataclasses.replace``), None to leave it.
+
+        Changed ``encoded_args`` are what is decoded; the stored row stays as it is.  What the hook
+        raises ends the attempt as if the worker had raised it: the job is not worked.
+        """
 
 
 @runtime_checkable
@@ -124,11 +128,11 @@ class HookInsertBeginFunc:
 class HookWorkBeginFunc:
     """A function, plain or async, as :class:`HookWorkBegin`."""
 
-    function: Callable[[JobRow], Awaitable[None] | None]
+    function: Callable[[JobRow], JobRow | Awaitable[JobRow | None] | None]
 
-    async def work_begin(self, job: JobRow) -> None:
+    async def work_begin(self, job: JobRow) -> JobRow | None:
         """Call the function."""
-        await _settled(self.function(job))
+        return await _settled(self.function(job))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,12 +111,12 @@ def outcome_of(
         return Completed()
     if cancelled_remotely:
         return Cancelled(REMOTE_CANCEL_REASON)
-    for each in _chain(error):
+    for each in error_chain(error):
         if isinstance(each, JobSnooze):
             return Snoozed(each.duration)
         if isinstance(each, JobCancel):
             return Cancelled(str(each.reason))
-    if any(isinstance(each, asyncio.CancelledError) for each in _chain(error)):
+    if any(isinstance(each, asyncio.CancelledError) for each in error_chain(error)):
         if stopping:
             return Interrupted()
         if timed_out is not None:
@@ -223,7 +223,7 @@ _EVENTS = {
 }
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def error_chain(error: BaseException) -> Iterator[BaseException]:
     """The error, its causes and the members of groups, as Go's errors.As walks them."""
     seen: set[int] = set()
     pending = [error]

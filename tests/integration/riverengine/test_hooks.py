@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -309,6 +310,29 @@ async def test_an_insert_hook_changes_the_row(pool: asyncpg.Pool) -> None:
     assert await client.insert_many_fast([NoteArgs(text="x")]) == 1
     row = await pool.fetchrow("SELECT * FROM river_job ORDER BY id DESC LIMIT 1")
     assert (row["queue"], row["metadata"]) == ("elsewhere", '{"trace": "abc"}')
+
+
+async def test_hooks_can_hide_the_args_from_the_database(pool: asyncpg.Pool) -> None:
+    @HookInsertBeginFunc
+    def hide(params: InsertPlan) -> InsertPlan:
+        hidden = base64.b64encode(params.encoded_args.encode()).decode()
+        return dataclasses.replace(params, encoded_args=f'{{"hidden": "{hidden}"}}')
+
+    @HookWorkBeginFunc
+    def show(job: JobRow) -> JobRow:
+        shown = base64.b64decode(job.args["hidden"]).decode()
+        return dataclasses.replace(job, encoded_args=shown)
+
+    worker = NoteWorker()
+    hooks = [hide, show, Everything("after")]
+    async with started(pool, worker, hooks=hooks) as client, client.subscribe() as events:
+        job = (await client.insert(NoteArgs(text="private"))).job
+        event = (await ended(events))[0]
+    assert [each.args.text for each in worker.ran] == ["private"]
+    assert worker.ran[0].row.args == {"text": "private"}
+    assert "private" not in (await stored(pool, job.id)).encoded_args
+    assert event.job is not None
+    assert event.job.state is JobState.COMPLETED
 
 
 async def test_an_insert_hook_refuses_the_whole_batch(pool: asyncpg.Pool) -> None:

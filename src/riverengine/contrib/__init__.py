@@ -1,0 +1,1 @@
+"""Plugins for common needs, the counterparts of Go's rivercontrib."""
