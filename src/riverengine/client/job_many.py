@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 from riverengine.client.core import ClientCore
 from riverengine.drivers import AsyncTransaction
 from riverengine.queries import job_many
+from riverengine.queries.conflicts import sqlstate_of
 from riverengine.queries.job_many import (
     JobCancelManyParams,
     JobCancelManyResult,
@@ -15,9 +19,13 @@ from riverengine.queries.job_many import (
     JobRetryManyParams,
     JobRetryManyResult,
 )
+from riverengine.queries.statement import Executor
 from riverengine.types.errors import UniqueConflictError
 
 _TRIES_OF_A_RACE = 3
+_DEADLOCK = "40P01"
+
+_Result = TypeVar("_Result")
 
 
 class JobManyApi(ClientCore):
@@ -30,7 +38,8 @@ class JobManyApi(ClientCore):
         while (result := await client.job_cancel_many(params)).last_id is not None:
             params = replace(params, after_id=result.last_id)
 
-    timeout: how long the call's own transaction may last, 10 s for None; ``TimeoutError`` then.
+    timeout: how long the call's own transaction may last, 10 s for None; ``TimeoutError`` then. A
+    deadlock with others is tried again.
     """
 
     async def job_delete_many(
@@ -45,10 +54,8 @@ class JobManyApi(ClientCore):
         Jobs that another transaction holds are skipped.  Raises ``UnfilteredError`` or
         ``NamedArgError``, and changes nothing.
         """
-        async with self.transaction(tx, timeout=_seconds(timeout)) as connection:
-            return await job_many.job_delete_many(
-                connection, schema=self.config.schema, params=params
-            )
+        run = partial(job_many.job_delete_many, schema=self.config.schema, params=params)
+        return await self._change(run, tx, timeout)
 
     async def job_cancel_many(
         self,
@@ -61,13 +68,13 @@ class JobManyApi(ClientCore):
 
         Raises ``UnfilteredError`` or ``NamedArgError``, and changes nothing.
         """
-        async with self.transaction(tx, timeout=_seconds(timeout)) as connection:
-            return await job_many.job_cancel_many(
-                connection,
-                schema=self.config.schema,
-                params=params,
-                attempted_at=self.clock.now(),
-            )
+        run = partial(
+            job_many.job_cancel_many,
+            schema=self.config.schema,
+            params=params,
+            attempted_at=self.clock.now(),
+        )
+        return await self._change(run, tx, timeout)
 
     async def job_retry_many(
         self,
@@ -82,19 +89,27 @@ class JobManyApi(ClientCore):
         ``UnfilteredError`` or ``NamedArgError``, and changes nothing; inside of ``tx``
         ``UniqueConflictError`` when a key is taken at that very moment.
         """
+        run = partial(job_many.job_retry_many, schema=self.config.schema, params=params)
+        return await self._change(run, tx, timeout)
+
+    async def _change(
+        self,
+        run: Callable[[Executor], Awaitable[_Result]],
+        tx: AsyncTransaction | None,
+        timeout: timedelta | None,
+    ) -> _Result:
         tries = 0
         while True:
             try:
-                async with self.transaction(tx, timeout=_seconds(timeout)) as connection:
-                    return await job_many.job_retry_many(
-                        connection, schema=self.config.schema, params=params
-                    )
-            except UniqueConflictError:
-                # The job that took the key is visible to the next try, which leaves its rival be.
+                seconds = None if timeout is None else timeout.total_seconds()
+                async with self.transaction(tx, timeout=seconds) as connection:
+                    return await run(connection)
+            except Exception as error:
+                # What won the race is visible to the next try. A caller's transaction is aborted.
                 tries += 1
-                if tx is not None or tries == _TRIES_OF_A_RACE:
+                if tx is not None or tries == _TRIES_OF_A_RACE or not _lost_a_race(error):
                     raise
 
 
-def _seconds(timeout: timedelta | None) -> float | None:
-    return None if timeout is None else timeout.total_seconds()
+def _lost_a_race(error: Exception) -> bool:
+    return isinstance(error, UniqueConflictError) or sqlstate_of(error) == _DEADLOCK

@@ -294,6 +294,32 @@ async def test_a_job_that_ends_while_its_cancellation_waits_is_left_alone(
     assert "cancel_attempted_at" not in (await stored(client.pool, running.id)).metadata
 
 
+@pytest.mark.parametrize(
+    ("call", "params"),
+    [
+        (Client.job_cancel_many, JobCancelManyParams),
+        (Client.job_retry_many, JobRetryManyParams),
+    ],
+)
+async def test_a_deadlock_is_tried_again(
+    client: Client,
+    jobs: dict[JobState, JobRow],
+    call: Callable[..., Awaitable[Any]],
+    params: Callable[..., Any],
+) -> None:
+    first, second = jobs[JobState.RETRYABLE].id, jobs[JobState.SCHEDULED].id
+    touch = "UPDATE river_job SET priority = 2 WHERE id = $1"
+    async with client.pool.acquire() as connection, connection.transaction():
+        # Whoever looks for deadlocks first is the one that gives way.
+        await connection.execute("SET LOCAL deadlock_timeout = '1min'")
+        await connection.execute(touch, second)
+        calling = asyncio.ensure_future(call(client, params(ids=[first, second])))
+        await blocked(client.pool)
+        await connection.execute(touch, first)
+    result = await calling
+    assert [(job.id, job.priority) for job in result.jobs] == [(first, 2), (second, 2)]
+
+
 # Retrying
 
 
