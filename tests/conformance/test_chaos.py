@@ -174,8 +174,14 @@ async def test_database_unavailable_reconnect(fleet: Fleet, engine: Adapter, go:
 
         proxy.take_down()
         await worker.call("barrier_release", name="outage")
+        # A fetch that the server already has would still claim the next job, and nobody would know.
+        await until(
+            lambda: fleet.observer.connections(worker.application_name),
+            lambda count: count == 0,
+            what="the end of the worker's sessions",
+        )
         meanwhile = await go.insert("inserted during the outage")
-        await proxy.rejections(3)
+        await proxy.rejections(proxy.rejected + 3)
         proxy.restore()
         for job in (in_flight, meanwhile):
             done = await in_state(go, job["id"], "completed")

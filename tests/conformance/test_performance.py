@@ -20,36 +20,38 @@ pytestmark = [pytest.mark.performance, pytest.mark.timeout(900)]
 MOST_CONNECTIONS = 20
 
 
-async def _compare(go: Adapter, python: Adapter, mode: str, request: pytest.FixtureRequest) -> None:
+async def _compare(
+    go: Adapter, python: Adapter, observer: Observer, mode: str, request: pytest.FixtureRequest
+) -> None:
     def violations(metrics: list[Metrics]) -> list[str]:
         return BOUNDS[mode].violations(candidate=metrics[1], reference=metrics[0])
 
     def note(name: str, value: object) -> None:
         request.node.user_properties.append((name, value))
 
-    await gate([go, python], mode, violations, note)
+    await gate([go, python], observer, mode, violations, note)
 
 
 async def test_release_enqueue_performance(
-    go: Adapter, python: Adapter, request: pytest.FixtureRequest
+    go: Adapter, python: Adapter, observer: Observer, request: pytest.FixtureRequest
 ) -> None:
-    await _compare(go, python, "enqueue", request)
+    await _compare(go, python, observer, "enqueue", request)
 
 
 async def test_release_worker_performance(
-    go: Adapter, python: Adapter, request: pytest.FixtureRequest
+    go: Adapter, python: Adapter, observer: Observer, request: pytest.FixtureRequest
 ) -> None:
-    await _compare(go, python, "worker", request)
+    await _compare(go, python, observer, "worker", request)
 
 
 async def test_release_mixed_performance(
-    go: Adapter, python: Adapter, request: pytest.FixtureRequest
+    go: Adapter, python: Adapter, observer: Observer, request: pytest.FixtureRequest
 ) -> None:
-    await _compare(go, python, "mixed", request)
+    await _compare(go, python, observer, "mixed", request)
 
 
 async def test_multi_engine_release_performance(
-    engines: list[Adapter], request: pytest.FixtureRequest
+    engines: list[Adapter], observer: Observer, request: pytest.FixtureRequest
 ) -> None:
     def note(name: str, value: object) -> None:
         request.node.user_properties.append((name, value))
@@ -69,7 +71,7 @@ async def test_multi_engine_release_performance(
                 ]
             return found
 
-        await gate(engines, mode, violations, note)
+        await gate(engines, observer, mode, violations, note)
 
 
 async def test_completion_batching(

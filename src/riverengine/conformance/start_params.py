@@ -33,6 +33,9 @@ HARD_STOP_TIMEOUT = timedelta(seconds=3)
 """How long jobs that ignore their cancellation hold up a stop that cancels."""
 
 _MILLISECOND = timedelta(milliseconds=1)
+_COOLDOWN = _MILLISECOND
+_POLL_INTERVAL = 20 * _MILLISECOND
+"""Of the reference adapter: River's own would hide what a notification brings about."""
 _RETENTION = Integer(minimum=-1)
 _POSITIVE = Integer(minimum=1)
 
@@ -84,7 +87,7 @@ class FixedRetryPolicy:
 def config_of(params: Mapping[str, Json], observations: Observations) -> Config:
     """The settings of a described client; raises ``ConfigError``."""
     instrumented = params.get("instrumented", False)
-    poll = _duration(params, "fetch_poll_interval_ms", timedelta(seconds=1))
+    poll = _duration(params, "fetch_poll_interval_ms", _POLL_INTERVAL)
     job_timeout = _duration(params, "job_timeout_ms", timedelta(minutes=1))
     rescue_after = params.get("rescue_after_ms")
     return Config(
@@ -96,7 +99,7 @@ def config_of(params: Mapping[str, Json], observations: Observations) -> Config:
             )
         },
         fetch_poll_interval=poll,
-        fetch_cooldown=min(timedelta(milliseconds=100), poll),
+        fetch_cooldown=_COOLDOWN,
         job_timeout=FOREVER if params.get("job_timeout_disabled") else job_timeout,
         job_stuck_threshold=_duration(params, "job_stuck_threshold_ms", timedelta(seconds=10)),
         rescue_stuck_jobs_after=None if rescue_after is None else rescue_after * _MILLISECOND,
