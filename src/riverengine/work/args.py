@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from collections.abc import Mapping
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from riverengine.types.errors import ArgsDecodeError, ArgsEncodeError
+from riverengine.types.job import Json
 from riverengine.work.decode import MisfitError, text_decoder
 from riverengine.work.go_json import Fields, encode_json
 
@@ -48,11 +50,33 @@ def encode_args(args: object) -> str:
         return encode_json(args)
     dump = getattr(args, "model_dump", None)
     if callable(dump):
-        return encode_json(dump(mode="json"))
+        return encode_json(_in_field_order(dump(mode="json"), args))
     raise ArgsEncodeError(
         f"{type(args).__name__} is not a dataclass, msgspec struct or pydantic model and has no "
         "to_json()"
     )
+
+
+def _in_field_order(dumped: Json, original: object) -> Json:
+    """What a pydantic model dumped, its models' members kept in their order, as a Go struct's.
+
+    Only keys of mappings are sorted: both are dicts once they are dumped.
+    """
+    if isinstance(dumped, dict):
+        infos: Mapping[str, Json] | None = getattr(type(original), "model_fields", None)
+        if infos is None:
+            members = original if isinstance(original, Mapping) else {}
+            return {key: _in_field_order(each, members.get(key)) for key, each in dumped.items()}
+        names: dict[str, str] = {
+            info.serialization_alias or info.alias or name: name for name, info in infos.items()
+        }
+        return Fields(
+            (key, _in_field_order(each, getattr(original, names.get(key, key), None)))
+            for key, each in dumped.items()
+        )
+    if isinstance(dumped, list) and isinstance(original, list | tuple):
+        return [_in_field_order(each, of) for each, of in zip(dumped, original, strict=True)]
+    return dumped
 
 
 def decode_args(args_type: type[T], encoded: str, *, kind: str) -> T:

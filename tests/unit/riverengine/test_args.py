@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from riverengine import ArgsDecodeError, ArgsEncodeError
 from riverengine.work.args import decode_args, encode_args
@@ -177,3 +177,32 @@ def test_other_classes_may_write_themselves() -> None:
     assert json.loads(encode_args(Own())) == {"b": 1, "a": [2]}
     with pytest.raises(ArgsEncodeError, match="Neither"):
         encode_args(Neither())
+
+
+class Leaf(BaseModel):
+    model_config = ConfigDict(serialize_by_alias=True)
+    zeta: int
+    alpha: int = Field(default=0, serialization_alias="Alpha")
+
+
+class NestedModel(BaseModel):
+    kind: ClassVar[str] = "nested_model"
+    model_config = ConfigDict(serialize_by_alias=True)
+    leaf: Leaf
+    leaves: list[Leaf]
+    by_name: dict[str, Leaf]
+    anything: Any = None
+
+
+def test_a_model_s_nested_fields_keep_their_order_and_mappings_are_sorted() -> None:
+    args = NestedModel(
+        leaf=Leaf(zeta=1),
+        leaves=[Leaf(zeta=2)],
+        by_name={"b": Leaf(zeta=3), "a": Leaf(zeta=4)},
+        anything={"b": {"d": 1, "c": 2}},
+    )
+    leaf = '{{"zeta":{},"Alpha":0}}'.format
+    assert encode_args(args) == (
+        f'{{"leaf":{leaf(1)},"leaves":[{leaf(2)}],"by_name":{{"a":{leaf(4)},"b":{leaf(3)}}},'
+        '"anything":{"b":{"c":2,"d":1}}}'
+    )
