@@ -71,11 +71,13 @@ def _in_field_order(dumped: Json, original: object) -> Json:
             info.serialization_alias or info.alias or name: name for name, info in infos.items()
         }
         return Fields(
-            (key, _in_field_order(each, getattr(original, names.get(key, key), None)))
+            (key, _in_field_order(each, getattr(original, names.get(key) or key, None)))
             for key, each in dumped.items()
         )
     if isinstance(dumped, list) and isinstance(original, list | tuple):
-        return [_in_field_order(each, of) for each, of in zip(dumped, original, strict=True)]
+        # A serializer of the model's own may have made something else of it.
+        if len(dumped) == len(original):
+            return [_in_field_order(each, of) for each, of in zip(dumped, original, strict=True)]
     return dumped
 
 
