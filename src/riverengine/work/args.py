@@ -74,10 +74,13 @@ def _in_field_order(dumped: Json, original: object) -> Json:
             (key, _in_field_order(each, getattr(original, names.get(key) or key, None)))
             for key, each in dumped.items()
         )
-    if isinstance(dumped, list) and isinstance(original, list | tuple):
-        # A serializer of the model's own may have made something else of it.
-        if len(dumped) == len(original):
-            return [_in_field_order(each, of) for each, of in zip(dumped, original, strict=True)]
+    # A serializer of the model's own may have made something else of a list.
+    if (
+        isinstance(original, list | tuple)
+        and isinstance(dumped, list)
+        and len(dumped) == len(original)
+    ):
+        return [_in_field_order(each, of) for each, of in zip(dumped, original, strict=True)]
     return dumped
 
 
