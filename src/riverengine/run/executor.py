@@ -32,7 +32,7 @@ from riverengine.work.context import bind_loop, enter_work
 from riverengine.work.outcome import Failed, Interrupted, JobFinish, finish_of, outcome_of
 from riverengine.work.process_task import ProcessTask
 from riverengine.work.registry import RegisteredWorker
-from riverengine.work.resumable import begin_resumable, end_resumable
+from riverengine.work.resumable import ResumableState, begin_resumable, end_resumable
 from riverengine.work.retry import DefaultRetryPolicy
 from riverengine.work.worker import Job, Worker
 
@@ -274,7 +274,7 @@ class Executor(Attempt):
             ProcessTask(worker, job, self.resumable), lambda: self._arm(timeout)
         )
         self.metadata.update(result.metadata)
-        self.resumable = result.resumable
+        self.resumable: ResumableState | None = result.resumable
         if result.error is not None:
             raise result.error.error()
 

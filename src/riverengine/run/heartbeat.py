@@ -114,7 +114,7 @@ class Heartbeat:
         self._replaced = False
         self.started_at: datetime | None = None
         """Since when, by the database's clock, the id is this process's; None without the table."""
-        self.errors = 0
+        self.errors: int = 0
         """Failed heartbeats, each tried again."""
 
     @property
