@@ -24,6 +24,7 @@ from riverengine.types.errors import InvalidParamsError
 from riverengine.types.job import FINAL_STATES, JobRow, JobState
 
 _LIST = statement("job_many.sql", "job_list")
+_LIST_FINAL = statement("job_many.sql", "job_list_final")
 _FINAL = tuple(state for state in JobState if state.is_final)
 _INFINITY = datetime.max.replace(tzinfo=UTC)
 
@@ -143,6 +144,7 @@ async def job_list(
 def job_list_query(schema: str | None, params: JobListParams) -> tuple[str, list[object]]:
     """The list's statement and its arguments; raises ``NamedArgError``."""
     field, direction = params.time_field, params.direction
+    query = _LIST
     options = filter_options(params)
     lines = [f"{field}_{direction}"] if field is not None else []
     if direction is SortOrder.DESC:
@@ -150,6 +152,8 @@ def job_list_query(schema: str | None, params: JobListParams) -> tuple[str, list
     if field == "finalized_at" and params.lists_final_only:
         # No job is lost by it, and the index on finalized_at is partial.
         lines.append("finalized")
+        if len(params.states or ()) > 1:
+            query = _LIST_FINAL
     if params.after is not None:
         after = _placed(params.after, params)
         suffix, name = f"{field}_{direction}", "after_id"
@@ -163,7 +167,7 @@ def job_list_query(schema: str | None, params: JobListParams) -> tuple[str, list
             options.append(Option(f"after_{suffix}", 12, after.id, name))
             options.append(Option(f"after_{suffix}", 13, _database_time(after.time), "cursor_time"))
     return render(
-        _LIST,
+        query,
         schema,
         options=options,
         lines=lines,

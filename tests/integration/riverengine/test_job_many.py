@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 
 from riverengine import (
     Client,
+    InsertManyParams,
     InsertOpts,
     InvalidParamsError,
+    Job,
     JobCancelManyParams,
     JobDeleteManyParams,
+    JobListParams,
     JobRetryManyParams,
     JobRow,
     JobState,
@@ -526,6 +529,70 @@ async def test_many_by_one_call_fare_as_each_by_its_own(
         result = await client.job_retry_many(JobRetryManyParams(kinds=["together"]))
         assert [together.index(job.id) for job in result.conflicts] == conflicts
     assert await look(client, together) == await look(client, alone)
+
+
+# While clients work
+
+
+async def test_changes_of_many_lose_no_job_while_clients_work(pool: asyncpg.Pool) -> None:
+    """Two clients work what three others cancel, retry and delete; every job is accounted for."""
+    deleted: list[int] = []
+    done = asyncio.Event()
+    rounds = {"cancel": 0, "retry": 0, "delete": 0}
+
+    async def short(job: Job[NoteArgs]) -> None:
+        await asyncio.sleep(0.002)
+        if job.args.text.endswith("7"):
+            raise RuntimeError("told to")
+
+    async def repeat(name: str, change: Callable[[], Awaitable[list[JobRow]]]) -> None:
+        while not done.is_set():
+            changed = await change()
+            rounds[name] += 1
+            if name == "delete":
+                deleted.extend(job.id for job in changed)
+            await asyncio.sleep(0.005)
+
+    async with (
+        started(pool, NoteWorker(short)) as client,
+        started(pool, NoteWorker(short)) as other,
+    ):
+
+        async def cancel() -> list[JobRow]:
+            where = JobCancelManyParams(kinds=["note"], limit=40).where("id % 3 = 0")
+            return (await client.job_cancel_many(where)).jobs
+
+        async def retry() -> list[JobRow]:
+            where = JobRetryManyParams(states=[JobState.CANCELLED, JobState.DISCARDED], limit=40)
+            return (await other.job_retry_many(where)).jobs
+
+        async def delete() -> list[JobRow]:
+            where = JobDeleteManyParams(states=[JobState.COMPLETED], limit=40)
+            return (await other.job_delete_many(where)).jobs
+
+        loops = [
+            asyncio.create_task(repeat("cancel", cancel)),
+            asyncio.create_task(repeat("retry", retry)),
+            asyncio.create_task(repeat("delete", delete)),
+        ]
+        results = await client.insert_many(
+            [
+                InsertManyParams(NoteArgs(str(number)), InsertOpts(max_attempts=2))
+                for number in range(600)
+            ]
+        )
+        ids = {result.job.id for result in results}
+        async with asyncio.timeout(60):
+            while len(deleted) < 200 or min(rounds.values()) < 20:
+                await asyncio.wait({*loops}, timeout=0.05, return_when=asyncio.FIRST_EXCEPTION)
+                assert not any(loop.done() for loop in loops), [loop.result() for loop in loops]
+        done.set()
+        await asyncio.gather(*loops)
+    left = {job.id: job for job in (await client.job_list(JobListParams(limit=1_000))).jobs}
+    assert len(deleted) == len(set(deleted))
+    assert {*deleted, *left} == ids
+    assert not {*deleted} & {*left}
+    assert all(job.state is not JobState.RUNNING for job in left.values())
 
 
 async def blocked(pool: asyncpg.Pool) -> None:

@@ -70,10 +70,10 @@ async def full(server_url: str) -> AsyncIterator[asyncpg.Connection]:
         await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def nodes(plan: dict[str, object]) -> Sequence[dict[str, object]]:
+def nodes(plan: dict[str, Any]) -> Sequence[dict[str, Any]]:
     """The plan's nodes."""
     found = [plan]
-    for child in plan.get("Plans", []):  # type: ignore[attr-defined]
+    for child in plan.get("Plans", []):
         found += nodes(child)
     return found
 
@@ -137,13 +137,20 @@ async def test_no_list_reads_the_whole_table(
 @pytest.mark.parametrize("direction", SortOrder)
 @pytest.mark.parametrize("is_first", [True, False])
 @pytest.mark.parametrize("condition", ["TRUE", "kind <> 'kind1'"])
+@pytest.mark.parametrize(
+    "states", [[JobState.COMPLETED], None, [JobState.COMPLETED, JobState.DISCARDED]]
+)
 async def test_a_page_of_ended_jobs_reads_hardly_more_than_the_page(
-    full: asyncpg.Connection, direction: SortOrder, is_first: bool, condition: str
+    full: asyncpg.Connection,
+    direction: SortOrder,
+    is_first: bool,
+    condition: str,
+    states: list[JobState] | None,
 ) -> None:
-    """The order of one final state comes from the index, and the scan starts at the cursor."""
+    """The order of final states comes from the index, and the scan starts at the cursor."""
     half = replace(CURSOR, time=NOW - timedelta(seconds=ROWS // 2))
     params = JobListParams(
-        states=[JobState.COMPLETED],
+        states=states,
         order_by=JobListOrderBy.FINALIZED_AT,
         direction=direction,
         after=None if is_first else half,
@@ -151,10 +158,11 @@ async def test_a_page_of_ended_jobs_reads_hardly_more_than_the_page(
     sql, arguments = job_list_query(None, params)
     text = await full.fetchval(f"EXPLAIN (FORMAT json, ANALYZE) {sql}", *arguments)
     found = nodes(json.loads(text)[0]["Plan"])
-    (scan,) = [node for node in found if node.get("Relation Name") == "river_job"]
-    assert scan["Index Name"] == "river_job_state_and_finalized_at_index", scan
-    read = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)  # type: ignore[operator]
-    assert read < 1_000, scan
+    scans = [node for node in found if node.get("Relation Name") == "river_job"]
+    indexes = {node.get("Index Name") for node in scans}
+    assert "river_job_state_and_finalized_at_index" in indexes, scans
+    assert indexes <= {"river_job_state_and_finalized_at_index", "river_job_pkey"}, scans
+    assert rows_read(scans) < 1_000, scans
 
 
 @pytest.mark.parametrize(
@@ -173,12 +181,9 @@ async def test_kinds_and_capped_counts_read_few_rows(
 ) -> None:
     sql = load_statements(PACKAGE, "job_count.sql")[name].sql(None)
     text = await full.fetchval(f"EXPLAIN (FORMAT json, ANALYZE) {sql}", *arguments)
-    read = sum(
-        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))  # type: ignore[operator]
-        for node in nodes(json.loads(text)[0]["Plan"])
-        if node.get("Relation Name") == "river_job"
-    )
-    assert 0 < read < ROWS / 10
+    found = nodes(json.loads(text)[0]["Plan"])
+    scans = [node for node in found if node.get("Relation Name") == "river_job"]
+    assert 0 < rows_read(scans) < ROWS / 10
 
 
 @pytest.mark.parametrize("name", ["job_delete_many", "job_cancel_many", "job_retry_many"])
@@ -193,6 +198,14 @@ async def test_no_change_of_many_reads_the_whole_table(
     more = {13: None, 14: "t", 15: '""'} if name == "job_cancel_many" else {}
     sql, arguments = change_query(query, None, JobManyParams(**filters, limit=10_000), more)
     await assert_indexed(full, sql, arguments)
+
+
+def rows_read(scans: Sequence[dict[str, Any]]) -> float:
+    """Rows the scans looked at, in all their loops."""
+    return sum(
+        float(scan["Actual Loops"] * (scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)))
+        for scan in scans
+    )
 
 
 async def assert_indexed(full: asyncpg.Connection, sql: str, arguments: Sequence[object]) -> None:

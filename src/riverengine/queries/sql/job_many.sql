@@ -12,17 +12,8 @@
     AND args @> $11::text::jsonb -- if: args
     /* WHERE */
 
--- name: job_list
--- One state by equality lets an index of (state, time) deliver the order. Row comparisons stand for
--- "later, or as late and behind the id": they let that index start at the cursor.
-SELECT
-    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
-    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
-    unique_key, unique_states
-FROM /* SCHEMA */river_job
-WHERE TRUE
-    /* FRAGMENT job_filters */
-    AND finalized_at IS NOT NULL -- if: finalized
+-- fragment: job_after
+-- Row comparisons stand for "later, or as late and behind the id": they let an index start there.
     AND id > $12::bigint -- if: after_id_asc
     AND id < $12::bigint -- if: after_id_desc
     AND (attempted_at IS NULL AND id > $12::bigint) -- if: after_null_attempted_at_asc
@@ -36,6 +27,8 @@ WHERE TRUE
     AND (finalized_at, id) < ($13::timestamptz, $12::bigint) -- if: after_finalized_at_desc
     AND (scheduled_at, id) > ($13::timestamptz, $12::bigint) -- if: after_scheduled_at_asc
     AND (scheduled_at, id) < ($13::timestamptz, $12::bigint) -- if: after_scheduled_at_desc
+
+-- fragment: job_order
 ORDER BY
     attempted_at ASC NULLS LAST, -- if: attempted_at_asc
     attempted_at DESC NULLS FIRST, -- if: attempted_at_desc
@@ -45,6 +38,44 @@ ORDER BY
     scheduled_at DESC NULLS FIRST, -- if: scheduled_at_desc
     id DESC, -- if: id_desc
     id ASC
+
+-- name: job_list
+-- One state by equality lets an index of (state, time) deliver the order.
+SELECT
+    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
+FROM /* SCHEMA */river_job
+WHERE TRUE
+    /* FRAGMENT job_filters */
+    AND finalized_at IS NOT NULL -- if: finalized
+    /* FRAGMENT job_after */
+/* FRAGMENT job_order */
+LIMIT $1::integer;
+
+-- name: job_list_final
+-- Of several final states, by the time they ended: a page of each from its part of the index, and
+-- the page of them all from these.
+SELECT
+    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
+FROM /* SCHEMA */river_job
+WHERE id = ANY (ARRAY(
+    SELECT listed.id
+    FROM unnest($6::text[]::/* SCHEMA */river_job_state[]) AS final (state)
+    CROSS JOIN LATERAL (
+        SELECT id
+        FROM /* SCHEMA */river_job
+        WHERE river_job.state = final.state
+            AND finalized_at IS NOT NULL
+            /* FRAGMENT job_filters */
+            /* FRAGMENT job_after */
+        /* FRAGMENT job_order */
+        LIMIT $1::integer
+    ) AS listed
+))
+/* FRAGMENT job_order */
 LIMIT $1::integer;
 
 -- name: job_count
