@@ -62,15 +62,16 @@ async def test_an_odd_row_is_worked_and_holds_up_no_other(
         assert row.state is JobState.COMPLETED
 
 
-async def test_a_client_works_in_a_schema_of_its_own(pool: asyncpg.Pool) -> None:
+@pytest.mark.parametrize("schema", ["River_2", "s" * 46])
+async def test_a_client_works_in_a_schema_of_its_own(pool: asyncpg.Pool, schema: str) -> None:
     async with pool.acquire() as connection:
-        await connection.execute('CREATE SCHEMA "River_2"')
-        await Migrator(connection, schema="River_2").migrate_up()
+        await connection.execute(f'CREATE SCHEMA "{schema}"')
+        await Migrator(connection, schema=schema).migrate_up()
     opts = InsertOpts(unique_opts=UniqueOpts(by_args=True))
     try:
         worker = NoteWorker()
         async with (
-            started(pool, worker, schema="River_2", id="named") as client,
+            started(pool, worker, schema=schema, id="named") as client,
             client.subscribe() as events,
         ):
             first = await client.insert(NoteArgs(), opts)
@@ -89,7 +90,7 @@ async def test_a_client_works_in_a_schema_of_its_own(pool: asyncpg.Pool) -> None
         assert await pool.fetchval("SELECT count(*) FROM public.river_job") == 0
         assert await pool.fetchval("SELECT count(*) FROM public.river_queue") == 0
     finally:
-        await pool.execute('DROP SCHEMA "River_2" CASCADE')
+        await pool.execute(f'DROP SCHEMA "{schema}" CASCADE')
 
 
 async def test_a_notification_of_another_schema_wakes_nobody(pool: asyncpg.Pool) -> None:

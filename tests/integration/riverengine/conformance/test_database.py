@@ -66,6 +66,8 @@ async def test_a_target_that_does_not_exist_is_rejected(adapter: Adapter) -> Non
 
 async def test_schema_names_beyond_46_characters_are_rejected(adapter: Adapter) -> None:
     assert (await adapter.call("migrate", schema="s" * 46))["valid"]
+    job = await adapter.call("insert", schema="s" * 46)
+    assert (await adapter.call("work", id=job["id"], schema="s" * 46))["state"] == "completed"
     for method in ("migrate", "insert", "reset"):
         assert await adapter.code(method, schema="s" * 47) == REJECTED
     await adapter.call("migrate", schema="s" * 46, direction="down", target_version=-1)
