@@ -24,6 +24,7 @@ from tests.integration.riverengine.working import (
     heard,
     started,
     stored,
+    wait_for_yes,
     wait_until,
 )
 from tests.tcp_proxy import TcpProxy
@@ -74,15 +75,6 @@ async def beating(
         await heartbeat.stop()
 
 
-async def until(pool: asyncpg.Pool, question: str, *args: object) -> None:
-    """Ask again and again, for ten seconds, until the answer is yes."""
-    async with asyncio.timeout(10):
-        while True:
-            if await pool.fetchval(question, *args):
-                return
-            await asyncio.sleep(0.02)
-
-
 async def age(pool: asyncpg.Pool) -> float:
     """Seconds since the only client's heartbeat, by the database's clock."""
     seconds: float = await pool.fetchval(
@@ -99,7 +91,7 @@ async def test_a_working_client_has_a_row_until_it_stops(
         row = await pool.fetchrow("SELECT * FROM riverengine_client")
         assert (row["id"], row["pid"] > 0) == (client.id, True)
         assert client.health.heartbeats == "beating"
-        await until(
+        await wait_for_yes(
             pool, "SELECT max(heartbeat_at) > $1 FROM riverengine_client", row["heartbeat_at"]
         )
     assert await pool.fetchval("SELECT count(*) FROM riverengine_client") == 0
@@ -117,7 +109,7 @@ async def test_a_deleted_row_comes_back(
 ) -> None:
     async with started(pool, NoteWorker(), client_options=OPTIONS):
         await pool.execute("DELETE FROM riverengine_client")
-        await until(pool, "SELECT count(*) = 1 FROM riverengine_client")
+        await wait_for_yes(pool, "SELECT count(*) = 1 FROM riverengine_client")
         await wait_until(lambda: "taken for dead" in caplog.text)
 
 

@@ -143,3 +143,14 @@ async def wait_until(condition: Callable[[], bool]) -> None:
             if condition():
                 return
             await asyncio.sleep(0.01)
+
+
+async def wait_for_yes(
+    pool: asyncpg.Pool, question: str, *args: object, seconds: float = 20
+) -> None:
+    """Ask the database again and again until the answer is yes."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await pool.fetchval(question, *args):
+                return
+            await asyncio.sleep(0.02)
