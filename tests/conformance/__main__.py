@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +28,9 @@ def main() -> int:
     parser.add_argument("--tiers", default=",".join(FILES), help="names with commas between")
     parser.add_argument("--rounds", type=int, default=1, help="play everything so many times")
     parser.add_argument("--report", action="store_true", help="write docs/conformance.md")
+    parser.add_argument(
+        "--results", type=Path, help="folder that keeps results: earlier runs there count too"
+    )
     parser.add_argument("--soak-seconds", type=float, default=60.0, help="length of each soak")
     parser.add_argument("--jobs", type=int, default=1000, help="jobs of a performance run")
     parser.add_argument("rest", nargs="*", help="given to pytest; put -- before them")
@@ -39,10 +43,11 @@ def main() -> int:
         parser.error(f"no such tier; choose from {', '.join(FILES)}")
 
     failed = False
-    with tempfile.TemporaryDirectory() as folder:
-        rounds = []
+    with tempfile.TemporaryDirectory() as passing:
+        folder = (options.results or Path(passing)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
         for number in range(1, options.rounds + 1):
-            results = Path(folder, f"round-{number}")
+            results = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{number}.jsonl"
             results.touch()
             environment = os.environ | {
                 RESULTS: str(results),
@@ -54,14 +59,13 @@ def main() -> int:
             failed |= (
                 subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0
             )
-            rounds.append(results)
-        played = read(rounds)
+        played = read(sorted(folder.glob("*.jsonl")))
     show(played)
     if options.report:
         facts = [
             (
                 f"River {GO_RIVER}; riverjobs {version('riverjobs')} on Python"
-                f" {platform.python_version()}; {os.cpu_count()} cores; {options.rounds} rounds."
+                f" {platform.python_version()}; {os.cpu_count()} cores."
             ),
         ]
         REPORT.write_text(document(played, facts), encoding="utf-8")

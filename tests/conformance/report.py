@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ class Played:
     """How a scenario went, over all rounds."""
 
     outcomes: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
-    measured: list[str] = field(default_factory=list)
+    measured: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -62,7 +63,10 @@ def read(paths: Iterable[Path]) -> dict[str, Played]:
             key = name, _direction(name, result["direction"])
             good = result["outcome"] == "passed"
             round_outcomes[key] = round_outcomes.get(key, True) and good
-            played[name].measured = [f"{what}: {value}" for what, value in result["measured"]]
+            if result["measured"]:
+                played[name].measured[key[1]] = [
+                    f"{what}: {value}" for what, value in result["measured"]
+                ]
         for (name, direction), good in round_outcomes.items():
             played[name].outcomes[direction].append(good)
     return played
@@ -101,7 +105,7 @@ def table(scenarios: Sequence[Scenario], played: dict[str, Played]) -> list[str]
     ]
     for scenario in scenarios:
         result = played.get(scenario.name, Played())
-        notes = [scenario.note, *result.measured]
+        notes = [scenario.note, *itertools.chain(*result.measured.values())]
         cells = [
             f"`{scenario.name}`",
             scenario.asserts.replace("|", "\\|"),
