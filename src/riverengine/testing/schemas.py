@@ -6,6 +6,7 @@ Source of the idea: River's riverdbtest. Emptying a schema is far quicker than m
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ PREFIX = "riverengine_test_"
 """How the names of all such schemas start."""
 
 _STAMP = "%Y%m%dt%H%M%S"
+_NAME = re.compile(rf"{PREFIX}\d{{8}}t\d{{6}}_[0-9a-f]{{6}}_\d+", re.ASCII)
+"""The names made here, and no other: what fits is dropped when it is old."""
 _KEPT = timedelta(days=1)
 
 _SETTINGS = {"lock_timeout": "30s"}
@@ -94,7 +97,7 @@ class TestSchemas:
         # Runs that were killed leave theirs behind, in a database that outlives them.
         before = f"{PREFIX}{(datetime.now(UTC) - _KEPT).strftime(_STAMP)}"
         for name in await queries.schema_names(connection, prefix=PREFIX):
-            if name < before:
+            if _NAME.fullmatch(name) and name < before:
                 with suppress(asyncpg.InvalidSchemaNameError):
                     await queries.schema_drop(connection, name)
 

@@ -22,6 +22,7 @@ from riverengine import (
     JobRow,
     JobSnooze,
     JobState,
+    Migrator,
     QueueConfig,
     UnknownJobKindError,
     Worker,
@@ -549,3 +550,19 @@ async def test_a_function_handles_errors(
         job = (await client.insert(NoteArgs())).job
         assert (await ended(events))[0].kind is EventKind.JOB_CANCELLED
     assert (await stored(pool, job.id)).errors[0].error == "ValueError: no luck"
+
+
+async def test_a_schema_of_the_longest_name_is_worked(pool: asyncpg.Pool) -> None:
+    schema = "river_" + "x" * 40  # beyond 46 characters, River's topics would not fit
+    async with pool.acquire() as connection:
+        await connection.execute(f"CREATE SCHEMA {schema}")
+        try:
+            await Migrator(connection, schema=schema).migrate_up()
+            async with (
+                started(pool, NoteWorker(), schema=schema, poll=timedelta(hours=1)) as client,
+                client.subscribe() as events,
+            ):
+                await client.insert(NoteArgs())
+                assert (await ended(events))[0].kind is EventKind.JOB_COMPLETED
+        finally:
+            await connection.execute(f"DROP SCHEMA {schema} CASCADE")

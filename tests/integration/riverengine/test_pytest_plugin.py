@@ -135,15 +135,17 @@ async def test_no_schema_is_left_behind(pytester: pytest.Pytester, empty_databas
     project(pytester, f"asyncio_mode = auto\n{ASYNCIO}\nriver_lines = main", lines=1)
     connection = await asyncpg.connect(empty_database)
     try:
-        expired, fresh = "riverengine_test_20200101t000000_a_1", "riverengine_test_99990101t0_a_1"
-        await connection.execute(f"CREATE SCHEMA {expired}; CREATE SCHEMA {fresh}")
+        expired = "riverengine_test_20200101t000000_abcdef_1"
+        kept = ["riverengine_test_0ld_of_mine", "riverengine_test_99990101t000000_abcdef_1"]
+        for name in (expired, *kept):
+            await connection.execute(f"CREATE SCHEMA {name}")
         pytester.runpytest_subprocess("-n", "2").assert_outcomes(passed=6)
         names = await connection.fetch(
-            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'riverengine%'"
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'riverengine%' ORDER BY 1"
         )
     finally:
         await connection.close()
-    assert [name["nspname"] for name in names] == [fresh]
+    assert [name["nspname"] for name in names] == kept
 
 
 def test_an_embedded_server_is_started_when_no_database_is_named(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,7 @@ from riverengine.testing import (
     work_context,
 )
 from riverengine.work.middleware import WorkNext
+from tests.integration.riverengine.process_work import AsyncArgs, AsyncWorker
 from tests.integration.riverengine.working import NoteArgs, NoteWorker
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -349,6 +351,12 @@ class ThreadWorker(Worker[NoteArgs]):
 async def test_a_plain_function_runs_in_a_thread(tx: asyncpg.Connection) -> None:
     result = await WorkerTester(ThreadWorker()).work(tx, NoteArgs())
     assert result.job.output == result.job.id
+
+
+async def test_a_worker_that_wants_a_process_gets_one(tx: asyncpg.Connection) -> None:
+    result = await WorkerTester(AsyncWorker()).work(tx, AsyncArgs())
+    assert result.event_kind is EventKind.JOB_COMPLETED
+    assert result.job.output["pid"] != os.getpid()
 
 
 async def test_a_cancelled_test_stays_cancelled(tx: asyncpg.Connection) -> None:
