@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,25 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.timeout(300)
 def test_every_public_symbol_has_a_known_type(tmp_path: Path) -> None:
-    # Run from elsewhere: in the repository the checker takes the package for a script's folder.
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
-        "VIRTUAL_ENV": sys.prefix,
-    }
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "basedpyright"),
-            *("--verifytypes", "riverengine", "--ignoreexternal", "--outputjson"),
-        ],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    report = json.loads(done.stdout)["typeCompleteness"]
+    arguments = ("--verifytypes", "riverengine", "--ignoreexternal")
+    report = checked(tmp_path, *arguments)["typeCompleteness"]
     incomplete = [
         f"{symbol['name']}: {diagnostic['message']}"
         for symbol in report["symbols"]
@@ -51,6 +35,94 @@ def test_every_public_symbol_has_a_known_type(tmp_path: Path) -> None:
     assert incomplete == []
     assert report["completenessScore"] == 1
     assert report["exportedSymbolCounts"]["withKnownType"] > 1_000
+
+
+def checked(folder: Path, *arguments: str) -> Any:
+    """The type checker's report."""
+    # Run from elsewhere: in the repository the checker takes the package for a script's folder.
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+        "VIRTUAL_ENV": sys.prefix,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "basedpyright", *arguments, "--outputjson"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return json.loads(done.stdout)
+
+
+CALLS = """
+import asyncpg, asyncpg.pool, psycopg, sqlalchemy
+from datetime import timedelta
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
+from riverengine import Client, InsertOpts, JobState, SyncClient, UniqueOpts
+
+async def asynchronous(
+    client: Client,
+    args: object,
+    direct: asyncpg.Connection,
+    pooled: asyncpg.pool.PoolConnectionProxy,
+    other: psycopg.AsyncConnection[tuple[object, ...]],
+    session: AsyncSession,
+    scoped: async_scoped_session[AsyncSession],
+    connection: AsyncConnection,
+    blocking: Session,
+) -> None:
+    await client.insert(args, tx=direct)
+    await client.insert(args, tx=pooled)
+    await client.insert_many([args], tx=other)
+    await client.insert_many_fast([args], tx=session)
+    await client.job_get(1, tx=scoped)
+    await client.queue_pause("a", tx=connection)
+    state: JobState = (await client.insert(args)).job.state
+    await client.insert(args, tx=blocking)  # refused
+    await client.insert(args, tx=5)  # refused
+    await client.insert(args, InsertOpts(priority="1"))  # refused
+    await client.insert(args, InsertOpts(unique_opts=UniqueOpts(by_period=60)))  # refused
+    client.insert_many(args)  # refused
+    text: str = (await client.insert(args)).job.id  # refused
+
+def synchronous(
+    client: SyncClient,
+    args: object,
+    session: Session,
+    scoped: scoped_session[Session],
+    connection: sqlalchemy.Connection,
+    other: psycopg.Connection[tuple[object, ...]],
+    waiting: AsyncSession,
+) -> None:
+    client.insert(args, tx=session)
+    client.insert(args, InsertOpts(scheduled_at=None, priority=1), tx=scoped)
+    client.job_cancel(1, tx=connection)
+    client.job_list(tx=other)
+    client.insert(args, tx="default")
+    state: JobState = client.insert(args).job.state
+    client.insert(args, tx=waiting)  # refused
+    client.job_list(timeout=timedelta(seconds=1))  # refused
+"""
+
+
+def test_calls_are_checked_against_the_types(tmp_path: Path) -> None:
+    (tmp_path / "calls.py").write_text(CALLS, encoding="utf-8")
+    settings = {"typeCheckingMode": "basic", "reportUnusedCoroutine": "error"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    report = checked(tmp_path, "calls.py")
+    refused = {
+        diagnostic["range"]["start"]["line"] + 1
+        for diagnostic in report["generalDiagnostics"]
+        if diagnostic["severity"] == "error"
+    }
+    wanted = {
+        number for number, line in enumerate(CALLS.split("\n"), 1) if line.endswith("# refused")
+    }
+    assert refused == wanted, report["generalDiagnostics"]
 
 
 def public_objects() -> Iterator[tuple[str, object]]:

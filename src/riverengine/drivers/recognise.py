@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
+import asyncpg.pool
 
 from riverengine.drivers.executor import Database, DriverExecutor
 from riverengine.queries.statement import Executor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     AsyncTransaction: TypeAlias = (
         asyncpg.Connection
+        | asyncpg.pool.PoolConnectionProxy
         | psycopg.AsyncConnection[Any]
         | sqlalchemy.ext.asyncio.AsyncSession
         | sqlalchemy.ext.asyncio.AsyncConnection

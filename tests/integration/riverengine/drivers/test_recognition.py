@@ -275,3 +275,23 @@ def test_no_driver_is_imported_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_threads_share_a_client(pool: asyncpg.Pool, database_url: str) -> None:
+    engine = sqlalchemy.create_engine(
+        in_dialect(database_url, "postgresql+psycopg"), pool_size=8, max_overflow=0
+    )
+    client = SyncClient(engine)
+
+    def insert_many_times(thread: int) -> set[int]:
+        found: set[int] = set()
+        for number in range(25):
+            with Session(engine) as session, session.begin():
+                found.add(client.insert(NoteArgs(text=f"{thread}-{number}"), tx=session).job.id)
+            found.add(client.insert(NoteArgs(text=f"{thread}-{number}-own")).job.id)
+        return found
+
+    ids = await asyncio.gather(*(asyncio.to_thread(insert_many_times, n) for n in range(8)))
+    engine.dispose()
+    assert len(set().union(*ids)) == 8 * 50
+    assert await pool.fetchval("SELECT count(DISTINCT args ->> 'text') FROM river_job") == 8 * 50
