@@ -52,26 +52,15 @@ from riverengine.types.errors import (
     DuplicateInBatchError,
     InsertError,
     InvalidParamsError,
-    JobKindError,
     JobNotFoundError,
     JobNotRunningError,
     JobRunningError,
     MigrationError,
     NamedArgError,
     NotFoundError,
-    NotInJobError,
     OpenTransactionError,
-    PeriodicJobError,
-    PeriodicJobIdTakenError,
     QueueAlreadyAddedError,
     QueueNotFoundError,
-    RemoteWorkError,
-    ResumableCheckpointError,
-    ResumableCursorError,
-    ResumableError,
-    ResumableStepNameError,
-    ResumableStepNotFoundError,
-    ResumableUsageError,
     RiverError,
     SchemaVersionError,
     StopTimeoutError,
@@ -80,12 +69,6 @@ from riverengine.types.errors import (
     UniqueOptsError,
     UnknownJobKindError,
     UnsupportedDriverError,
-    WorkerAlreadyRegisteredError,
-    WorkerArgsTypeError,
-    WorkerRegistrationError,
-    WorkProcessDiedError,
-    WorkProcessError,
-    WorkProcessSendError,
 )
 from riverengine.types.event import Event, EventKind, JobStats
 from riverengine.types.job import AttemptError, JobId, JobRow, JobState, Json
@@ -98,6 +81,26 @@ from riverengine.types.metric import (
 from riverengine.types.queue import Queue
 from riverengine.types.schedule import NeverSchedule, PeriodicInterval, PeriodicSchedule
 from riverengine.types.signals import JobCancel, JobSnooze
+from riverengine.types.work_errors import (
+    JobKindError,
+    NotInJobError,
+    PeriodicJobError,
+    PeriodicJobIdTakenError,
+    RemoteWorkError,
+    ResumableCheckpointError,
+    ResumableCursorError,
+    ResumableError,
+    ResumableStepNameError,
+    ResumableStepNotFoundError,
+    ResumableUsageError,
+    ResumableValueError,
+    WorkerAlreadyRegisteredError,
+    WorkerArgsTypeError,
+    WorkerRegistrationError,
+    WorkProcessDiedError,
+    WorkProcessError,
+    WorkProcessSendError,
+)
 from riverengine.work.args import JobArgs
 from riverengine.work.context import (
     cancel_requested,
@@ -145,6 +148,8 @@ from riverengine.work.resumable import (
     resumable_step_cursor,
     resumable_step_cursor_sync,
     resumable_step_sync,
+    resumable_step_value,
+    resumable_step_value_sync,
 )
 from riverengine.work.retry import DefaultRetryPolicy, RetryPolicy
 from riverengine.work.stuck_handler import (
@@ -267,6 +272,7 @@ __all__ = [
     "ResumableStepNameError",
     "ResumableStepNotFoundError",
     "ResumableUsageError",
+    "ResumableValueError",
     "RetryPolicy",
     "RiverError",
     "SchemaVersionError",
@@ -311,6 +317,8 @@ __all__ = [
     "resumable_step_cursor",
     "resumable_step_cursor_sync",
     "resumable_step_sync",
+    "resumable_step_value",
+    "resumable_step_value_sync",
     "run_on_loop",
     "work_func",
 ]

@@ -21,7 +21,13 @@ from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from riverengine.run.process_child import serve
-from riverengine.types.errors import ConfigError, WorkProcessDiedError, WorkProcessSendError
+from riverengine.types.errors import (
+    ConfigError,
+)
+from riverengine.types.work_errors import (
+    WorkProcessDiedError,
+    WorkProcessSendError,
+)
 from riverengine.work.process_task import ProcessResult, ProcessTask
 from riverengine.work.registry import Workers
 
@@ -145,6 +151,8 @@ class ProcessPool:
                 self._busy.discard(process)
                 self._idle.append(process)
             else:
+                # What the job started does not outlive it, even if it went quietly itself.
+                process.kill()
                 code = await self._discard(process)
                 if was_cancelled and death is not None:
                     raise asyncio.CancelledError

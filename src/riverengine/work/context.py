@@ -8,8 +8,10 @@ from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, TypeVar
 
-from riverengine.types.errors import NotInJobError
 from riverengine.types.job import JobRow, Json
+from riverengine.types.work_errors import (
+    NotInJobError,
+)
 from riverengine.work.go_json import encode_json
 
 if TYPE_CHECKING:

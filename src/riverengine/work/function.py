@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from riverengine.types.errors import WorkerArgsTypeError
 from riverengine.types.job import JobRow
+from riverengine.types.work_errors import (
+    WorkerArgsTypeError,
+)
 from riverengine.work.worker import Job, Worker
 
 if TYPE_CHECKING:

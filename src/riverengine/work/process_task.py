@@ -8,8 +8,10 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from riverengine.types.errors import RemoteWorkError
 from riverengine.types.job import Json
+from riverengine.types.work_errors import (
+    RemoteWorkError,
+)
 from riverengine.work.outcome import REMOTE_TRACE, error_text
 from riverengine.work.resumable import ResumableState
 from riverengine.work.worker import Job, Worker

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
-from riverengine.types.errors import (
+from riverengine.types.work_errors import (
     JobKindError,
     WorkerAlreadyRegisteredError,
     WorkerArgsTypeError,

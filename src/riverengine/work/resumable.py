@@ -18,22 +18,28 @@ from typing import TypeVar
 
 from riverengine.types.errors import (
     ArgsDecodeError,
+)
+from riverengine.types.go_quote import quoted
+from riverengine.types.job import Json
+from riverengine.types.work_errors import (
     ResumableCursorError,
     ResumableStepNameError,
     ResumableStepNotFoundError,
     ResumableUsageError,
+    ResumableValueError,
 )
-from riverengine.types.go_quote import quoted
-from riverengine.types.job import Json
 from riverengine.work.args import decode_args
 from riverengine.work.context import WorkContext, work_context
 from riverengine.work.go_json import RawJson, encode_json
 from riverengine.work.json_text import object_members
 
 CursorT = TypeVar("CursorT")
+ValueT = TypeVar("ValueT")
 
 STEP_KEY = "river:resumable_step"
 CURSOR_KEY = "river:resumable_cursor"
+VALUE_KEY = "riverengine:step_values"
+"""An object of the values of steps; not a key of River's."""
 
 _PREFIX = '"river:resumable_'
 
@@ -43,7 +49,8 @@ class ResumableState:
     """How far one attempt got, beside what the attempts before it left.
 
     resume_step: the last step done by earlier attempts, "" for none.  cursors: by step, as stored.
-    pending: steps with a saved cursor that must be reached, when no step was done before.
+    pending: steps with a saved cursor that must be reached, when no step was done before.  values:
+    by step, of those that keep one.
     """
 
     resume_step: str = ""
@@ -53,6 +60,7 @@ class ResumableState:
     completed_step: str = ""
     cursors_changed: bool = False
     error: BaseException | None = None
+    values: dict[str, RawJson] = dataclasses.field(default_factory=dict)
     names: set[str] = dataclasses.field(default_factory=set)
     is_in_step: bool = False
     step_name: str = ""
@@ -77,6 +85,34 @@ def resumable_step_sync(name: str, step: Callable[[], object]) -> None:
     if state is not None:
         with _running(state, name):
             step()
+
+
+async def resumable_step_value(
+    name: str, step: Callable[[], Awaitable[ValueT]], value_type: type[ValueT]
+) -> ValueT:
+    """Run ``step`` and keep what it returns: later attempts get it without running the step.
+
+    value_type: a scalar, collection, dataclass, msgspec struct or pydantic model; the value is
+    returned as decoded from JSON, in every attempt alike.  Otherwise as :func:`resumable_step`; a
+    step that was done without keeping its value, by an older release or in Go, raises
+    ``ResumableValueError``.  Beyond Go River, which keeps no values.
+    """
+    state = _plain_step(name)
+    if state is not None:
+        with _running(state, name):
+            state.values[name] = encode_cursor(await step())
+    return _value(name, value_type)
+
+
+def resumable_step_value_sync(
+    name: str, step: Callable[[], ValueT], value_type: type[ValueT]
+) -> ValueT:
+    """:func:`resumable_step_value` for workers that are plain functions."""
+    state = _plain_step(name)
+    if state is not None:
+        with _running(state, name):
+            state.values[name] = encode_cursor(step())
+    return _value(name, value_type)
 
 
 async def resumable_step_cursor(
@@ -171,6 +207,8 @@ def end_resumable(context: WorkContext, error: BaseException | None) -> BaseExce
             context.metadata[CURSOR_KEY] = dict(state.cursors) or None
         if state.completed_step:
             context.metadata[STEP_KEY] = state.completed_step
+            if state.values:
+                context.metadata[VALUE_KEY] = dict(state.values)
     return raised
 
 
@@ -199,6 +237,10 @@ def _stored_state(metadata_json: str) -> ResumableState:
         cursors=cursors,
         pending=[] if resume_step else sorted(cursors),
         is_resumed=not resume_step,
+        values={
+            name: RawJson(value)
+            for name, value in object_members(stored.get(VALUE_KEY, "null")).items()
+        },
     )
 
 
@@ -263,6 +305,22 @@ def _cursor_step(
     if name in state.pending:
         state.pending.remove(name)
     return state, cursor
+
+
+def _value(name: str, value_type: type[ValueT]) -> ValueT:
+    """The value of a step that is done."""
+    state = _state()
+    kept = state.values.get(name)
+    try:
+        if kept is None:
+            raise ResumableValueError(name, "none was kept")
+        try:
+            return _decode(value_type, kept.text)
+        except ArgsDecodeError as error:
+            raise ResumableValueError(name, error.reason) from error
+    except ResumableValueError as error:
+        state.error = error
+        raise
 
 
 def _skip(state: ResumableState, name: str) -> bool:

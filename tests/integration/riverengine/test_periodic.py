@@ -28,9 +28,12 @@ from riverengine.run.maintenance.periodic_job import (
     PeriodicJobHandle,
 )
 from riverengine.run.service import Service
-from riverengine.types.errors import PeriodicJobError, PeriodicJobIdTakenError
 from riverengine.types.queue import Leader
 from riverengine.types.schedule import NeverSchedule, PeriodicInterval
+from riverengine.types.work_errors import (
+    PeriodicJobError,
+    PeriodicJobIdTakenError,
+)
 
 AT_ONCE = MaintenanceTimings(stagger=timedelta(0))
 START = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -26,6 +26,7 @@ from riverengine import (
     resumable_step,
     resumable_step_cursor,
     resumable_step_sync,
+    resumable_step_value,
 )
 from tests.integration.riverengine.working import (
     Gate,
@@ -200,6 +201,32 @@ async def test_a_checkpoint_survives_the_process_and_the_next_attempt_starts_beh
         event = (await ended(events))[0]
         gate.opened.set()
     assert (event.kind, ran) == (EventKind.JOB_COMPLETED, ["charge", "ship", "ship"])
+
+
+async def test_a_checkpoint_keeps_the_values_of_steps(pool: asyncpg.Pool) -> None:
+    seen: list[tuple[int, str, str]] = []
+
+    async def run(job: Job[NoteArgs]) -> None:
+        async def first() -> str:
+            return f"of attempt {job.row.attempt}"
+
+        async def second() -> str:
+            async with pool.acquire() as tx, tx.transaction():
+                await resumable_set_step_tx(tx, job, value="charged")
+            raise ValueError("died behind the commit")
+
+        one = await resumable_step_value("one", first, str)
+        two = await resumable_step_value("two", second, str)
+        seen.append((job.row.attempt, one, two))
+
+    class Impatient(NoteWorker):
+        def next_retry(self, job: Job[NoteArgs]) -> datetime:
+            return datetime.now(UTC)
+
+    async with started(pool, Impatient(run)) as client, client.subscribe() as events:
+        await client.insert(NoteArgs())
+        await ended(events, 2)
+    assert seen == [(2, "of attempt 1", "charged")]
 
 
 async def test_a_late_attempt_cannot_move_the_progress(pool: asyncpg.Pool) -> None:

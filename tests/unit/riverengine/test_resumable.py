@@ -24,11 +24,14 @@ from riverengine import (
     ResumableStepNameError,
     ResumableStepNotFoundError,
     ResumableUsageError,
+    ResumableValueError,
     resumable_set_cursor,
     resumable_step,
     resumable_step_cursor,
     resumable_step_cursor_sync,
     resumable_step_sync,
+    resumable_step_value,
+    resumable_step_value_sync,
 )
 from riverengine.types.job import JobId
 from riverengine.work.context import WorkContext, enter_work
@@ -489,3 +492,67 @@ async def test_plain_functions_have_steps_too() -> None:
     second = await Attempt(first.stored).work(work)
     assert second.raised is None
     assert seen == ["one", 0, 3]
+
+
+async def test_the_value_of_a_step_is_kept_for_later_attempts() -> None:
+    ran: list[str] = []
+
+    async def work(attempt: Attempt) -> None:
+        async def charge() -> Place:
+            ran.append("charge")
+            return Place(7, ("a", "b"))
+
+        found = await resumable_step_value("charge", charge, Place)
+        number = await asyncio.to_thread(resumable_step_value_sync, "count", lambda: 3, int)
+        attempt.cursors.append((found, number))
+        await attempt.step("ship", None if len(ran) == 2 else ValueError("no lorry"))
+
+    first = await Attempt().work(work)
+    assert first.stored == (
+        '{"river:resumable_step":"count",'
+        '"riverengine:step_values":{"charge":{"page":7,"seen":["a","b"]},"count":3}}'
+    )
+    second = await Attempt(first.stored).work(work)
+    assert ran == ["charge"]
+    assert first.cursors == second.cursors == [(Place(7, ("a", "b")), 3)]
+
+
+async def test_a_value_is_the_same_in_every_attempt() -> None:
+    async def pair() -> object:
+        return (1, 2)
+
+    async def work(attempt: Attempt) -> None:
+        attempt.cursors.append(await resumable_step_value("pair", pair, object))
+        await attempt.step("next", ValueError("again"))
+
+    first = await Attempt().work(work)
+    second = await Attempt(first.stored).work(work)
+    # As JSON gives it back, from the first attempt on.
+    assert first.cursors == second.cursors == [[1, 2]]
+
+
+@pytest.mark.parametrize("values", ["", '"riverengine:step_values": {"one": "x"}, '])
+async def test_a_value_that_is_missing_or_odd_fails_the_attempt(values: str) -> None:
+    async def one() -> int:
+        return 1
+
+    async def work(attempt: Attempt) -> None:
+        with pytest.raises(ResumableValueError):
+            await resumable_step_value("one", one, int)
+
+    attempt = await Attempt("{" + values + '"river:resumable_step": "one"}').work(work)
+    assert isinstance(attempt.raised, ResumableValueError)
+    assert attempt.raised.step_name == "one"
+
+
+async def test_a_value_json_cannot_hold_fails_its_step() -> None:
+    async def odd() -> object:
+        return {1, 2}
+
+    async def work(attempt: Attempt) -> None:
+        await attempt.step("before")
+        await resumable_step_value("odd", odd, object)
+
+    attempt = await Attempt().work(work)
+    assert isinstance(attempt.raised, ArgsEncodeError)
+    assert attempt.stored == '{"river:resumable_step":"before"}'

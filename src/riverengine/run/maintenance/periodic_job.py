@@ -12,8 +12,11 @@ from datetime import timedelta
 from typing import NewType
 
 from riverengine.insert.options import InsertOpts
-from riverengine.types.errors import PeriodicJobError, PeriodicJobIdTakenError
 from riverengine.types.schedule import PeriodicSchedule
+from riverengine.types.work_errors import (
+    PeriodicJobError,
+    PeriodicJobIdTakenError,
+)
 
 _ID = re.compile(r"\w[\w\-\[\]<>/.·:+]+", re.ASCII)
 
