@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from riverengine.client.core import ClientCore
 from riverengine.drivers import AsyncTransaction
 from riverengine.queries import queue as queries
+from riverengine.queries.job_filter import check_json
 from riverengine.queries.notification import MAX_PAYLOAD_BYTES, metadata_changed_payload
 from riverengine.types.errors import InvalidParamsError
 from riverengine.types.job import Json
@@ -91,11 +91,7 @@ class QueueApi(ClientCore):
 
 def _checked_metadata(name: str, text: str) -> str:
     """The text as Go announces it: nothing but spaces and escapes may differ from the caller's."""
-    try:
-        is_object = isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError) as error:
-        raise InvalidParamsError("metadata", f"metadata is not JSON: {error}") from error
-    if not is_object:
+    if not isinstance(check_json("metadata", text), dict):
         raise InvalidParamsError("metadata", "metadata must be a JSON object")
     text = compact_json(text)
     size = len(metadata_changed_payload(name, text).encode())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from riverengine.queries.job_filter import check_at_most, check_limit
+from riverengine.queries.job_filter import check_at_most, check_limit, check_texts
 from riverengine.queries.statement import Executor, statement
 from riverengine.types.job import JobState
 
@@ -70,6 +70,7 @@ async def job_count_by_queue_and_state(
 ) -> list[JobCountByQueueAndState]:
     """Available and running jobs of each queue named, by name, zeros included."""
     check_at_most(at_most)
+    check_texts("queues", queues)
     records = await db.fetch(
         _BY_QUEUE_AND_STATE.sql(schema), list(queues), at_most, timeout=timeout
     )
@@ -89,6 +90,7 @@ async def queue_stats(
 ) -> list[QueueStats]:
     """How queues stand, by name; queues: None for all that have a row or jobs to run."""
     check_at_most(at_most)
+    check_texts("queues", queues)
     names = None if queues is None else list(queues)
     records = await db.fetch(_QUEUE_STATS.sql(schema), names, at_most, timeout=timeout)
     return [
@@ -116,6 +118,8 @@ async def job_kind_list(
 ) -> list[str]:
     """Kinds of stored jobs, by name: behind ``after``, containing ``match``, not in ``exclude``."""
     check_limit(limit)
+    check_texts("exclude", exclude)
+    check_texts("match", (after, match))
     records = await db.fetch(
         _KINDS.sql(schema), after, match, list(exclude), limit, timeout=timeout
     )

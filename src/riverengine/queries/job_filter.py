@@ -51,7 +51,7 @@ class JobFilter:
 
     def __post_init__(self) -> None:
         for name in ("kinds", "queues", "states", "tags_all", "tags_any"):
-            _check_texts(name, getattr(self, name))
+            check_texts(name, getattr(self, name))
         _check_numbers("ids", self.ids, _INT64)
         _check_numbers("priorities", self.priorities, _INT16)
         if self.states is not None:
@@ -191,7 +191,8 @@ def check_at_most(at_most: int | None) -> None:
         raise InvalidParamsError("at_most", "at_most must be at least 1, or None to count all")
 
 
-def _check_texts(name: str, values: Sequence[str] | None) -> None:
+def check_texts(name: str, values: Sequence[str] | None) -> None:
+    """Refuse what is no sequence of texts, and NUL; raises ``InvalidParamsError``."""
     if isinstance(values, str):
         raise InvalidParamsError(name, f"{name} must be a sequence of texts, not one text")
     if any("\x00" in value for value in values or ()):
@@ -205,13 +206,24 @@ def _states(values: Sequence[JobState]) -> tuple[JobState, ...]:
         raise InvalidParamsError("states", str(error)) from error
 
 
-def _check_json(name: str, value: Mapping[str, Json] | str | None) -> None:
+def check_json(name: str, text: str) -> Json:
+    """The value of JSON text that PostgreSQL can store; raises ``InvalidParamsError``."""
     try:
-        json.loads(_json_text(name, value))
+        value = json.loads(text)
+        # Python reads NaN, NUL and halves of characters, which no jsonb holds.
+        encode_json(value, name)
     except (ValueError, RecursionError) as error:
-        if isinstance(value, str):
-            raise InvalidParamsError(name, f"{name} is not JSON: {error}") from error
-        raise
+        raise InvalidParamsError(
+            name, f"{name} is not JSON PostgreSQL can store: {error}"
+        ) from error
+    return value
+
+
+def _check_json(name: str, value: Mapping[str, Json] | str | None) -> None:
+    if isinstance(value, str):
+        check_json(name, value)
+    elif value is not None:
+        encode_json(value, name)
 
 
 def _json_text(name: str, value: Mapping[str, Json] | str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from riverengine.queries.job_filter import check_limit
+from riverengine.queries.job_filter import check_limit, check_texts
 from riverengine.queries.notification import (
     TOPIC_CONTROL,
     metadata_changed_payload,
@@ -55,6 +55,8 @@ async def queue_name_list(
 ) -> list[str]:
     """Names of queues: behind ``after``, containing ``match``, not in ``exclude``."""
     check_limit(limit)
+    check_texts("exclude", exclude)
+    check_texts("match", (after, match))
     records = await db.fetch(_NAME_LIST.sql(schema), after, match, list(exclude), limit)
     return [record["name"] for record in records]
 

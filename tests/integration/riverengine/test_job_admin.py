@@ -280,7 +280,18 @@ async def test_a_queue_s_metadata_is_replaced_as_a_whole(client: Client, queues:
 
 
 @pytest.mark.parametrize(
-    "metadata", ["", "{", "[]", "null", '"text"', {"k": "x" * 8_000}, '{"k":"' + "<" * 1_400 + '"}']
+    "metadata",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"text"',
+        '{"k": NaN}',
+        '{"k": "\\u0000"}',
+        {"k": "x" * 8_000},
+        '{"k":"' + "<" * 1_400 + '"}',
+    ],
 )
 async def test_odd_metadata_of_a_queue_is_refused(
     client: Client, queues: list[str], metadata: Mapping[str, Json] | str

@@ -232,6 +232,9 @@ async def test_a_name_of_a_filter_in_use_is_refused(client: Client) -> None:
         (lambda: JobListParams(priorities=[40_000]), "priorities"),
         (lambda: JobListParams(metadata="{"), "metadata"),
         (lambda: JobListParams(args=""), "args"),
+        (lambda: JobListParams(args='{"k": NaN}'), "args"),
+        (lambda: JobListParams(metadata='{"k": "\\u0000"}'), "metadata"),
+        (lambda: JobListParams(metadata='{"k": "\\ud800"}'), "metadata"),
         (
             lambda: JobListParams(
                 order_by=JobListOrderBy.FINALIZED_AT, states=[JobState.RUNNING, JobState.COMPLETED]
@@ -333,6 +336,19 @@ async def test_kinds_are_listed_by_name(client: Client) -> None:
     assert await client.job_kind_list(after="a", match="b", exclude=["b"]) == []
     with pytest.raises(InvalidParamsError):
         await client.job_kind_list(limit=0)
+
+
+async def test_odd_names_are_refused(client: Client) -> None:
+    for call in (
+        client.job_kind_list(match="\x00"),
+        client.job_kind_list(exclude="abc"),
+        client.queue_name_list(after="\x00"),
+        client.queue_name_list(exclude=["\x00"]),
+        client.job_count_by_queue_and_state("default"),
+        client.queue_stats("default"),
+    ):
+        with pytest.raises(InvalidParamsError):
+            await call
 
 
 async def test_queue_names_are_listed(client: Client) -> None:
