@@ -153,6 +153,7 @@ class Adapter:
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
         self._started = False
+        self._killed = False
         self._handles: set[str] = set()
 
     @property
@@ -310,14 +311,22 @@ class Adapter:
         """End the process as a crash does."""
         assert self._process is not None
         if self._process.returncode is None:
+            self._killed = True
             self._process.kill()
         await self._process.wait()
         await self._finish()
 
     async def settle(self) -> None:
-        """Leave nothing of a scenario behind: stop the client, roll transactions back."""
+        """Leave nothing of a scenario behind: stop the client, roll transactions back.
+
+        Raises ``AdapterGoneError`` if the process ended by itself.
+        """
+        assert self._process is not None
+        ended = self._process.returncode
         if not self.alive:
             await self.kill()
+            if ended is not None and not self._killed:
+                raise AdapterGoneError(f"{self.name}: ended by itself with {ended}")
             return
         try:
             if self._started:
@@ -328,7 +337,10 @@ class Adapter:
             await self.kill()
 
     async def close(self) -> None:
-        """End the process by closing its input; raises ``AdapterGoneError`` if it does not obey."""
+        """End the process by closing its input.
+
+        Raises ``AdapterGoneError`` if it does not obey, or ends with an error.
+        """
         assert self._process is not None
         assert self._process.stdin is not None
         if self._process.returncode is None:
@@ -342,6 +354,8 @@ class Adapter:
                     f"{self.name}: lives on though its input is closed"
                 ) from None
         await self._finish()
+        if self._process.returncode != 0 and not self._killed:
+            raise AdapterGoneError(f"{self.name}: ended with {self._process.returncode}")
 
     async def _finish(self) -> None:
         await asyncio.gather(*self._readers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -64,28 +63,41 @@ class Fleet:
         return adapter
 
     async def settle(self) -> None:
-        """End disposable adapters, make the standing ones idle and empty River's tables."""
+        """End disposable adapters, make the standing ones idle and empty River's tables.
+
+        Raises ``ExceptionGroup`` if a standing adapter ended by itself.
+        """
         for adapter in self._disposable:
             await adapter.kill()
         self._disposable.clear()
+        crashed: list[AdapterGoneError] = []
         for adapter in self._standing.values():
-            await adapter.settle()
+            try:
+                await adapter.settle()
+            except AdapterGoneError as error:
+                crashed.append(error)
+        self._standing = {
+            name: adapter for name, adapter in self._standing.items() if adapter.alive
+        }
         self.seen.clear()
         await self.observer.execute(
             "DELETE FROM river_job; DELETE FROM river_queue; DELETE FROM river_leader;"
             "DELETE FROM river_notification"
         )
+        if crashed:
+            raise ExceptionGroup("adapters ended during the scenario", crashed)
 
     async def close(self) -> None:
-        """End every process."""
-        unruly: list[str] = []
+        """End every process; raises ``ExceptionGroup`` if one does not end well."""
+        unruly: list[AdapterGoneError] = []
         for adapter in self._standing.values():
-            with suppress(AdapterGoneError):
+            try:
                 await adapter.close()
-                continue
-            unruly.append(adapter.name)
+            except AdapterGoneError as error:
+                unruly.append(error)
         self._standing.clear()
-        assert not unruly, f"these live on though their input is closed: {unruly}"
+        if unruly:
+            raise ExceptionGroup("adapters did not end well", unruly)
 
     async def _open(self, implementation: str, name: str, database_url: str) -> Adapter:
         adapter = Adapter(self.programs[implementation], name)
