@@ -42,6 +42,12 @@ from riverengine.run.maintenance.periodic_job import (
 from riverengine.run.stuck_dump import JobStuckDump, dump_process
 from riverengine.schema.migrator import Migrator, check_schema
 from riverengine.sync_client import SyncClient
+from riverengine.sync_client.in_worker import (
+    job_complete_tx_sync,
+    job_finish_tx_sync,
+    resumable_set_step_cursor_tx_sync,
+    resumable_set_step_tx_sync,
+)
 from riverengine.types.errors import (
     AmbiguousCommitError,
     ArgsDecodeError,
@@ -307,12 +313,16 @@ __all__ = [
     "client_from_context_or_none",
     "current_job",
     "dump_process",
+    "job_complete_tx_sync",
+    "job_finish_tx_sync",
     "metadata_set",
     "parse_cron",
     "record_output",
     "resumable_set_cursor",
     "resumable_set_step_cursor_tx",
+    "resumable_set_step_cursor_tx_sync",
     "resumable_set_step_tx",
+    "resumable_set_step_tx_sync",
     "resumable_step",
     "resumable_step_cursor",
     "resumable_step_cursor_sync",
