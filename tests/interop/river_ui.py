@@ -18,10 +18,11 @@ _STARTS = 3
 class RiverUI:
     """One process, driven through its HTTP interface."""
 
-    def __init__(self, program: Path, url: str, log: Path) -> None:
+    def __init__(self, program: Path, url: str, log: Path, schema: str | None = None) -> None:
         self._program = program
         self._url = url
         self._log = log
+        self._schema = schema
         self._process: asyncio.subprocess.Process | None = None
         self._http: httpx.AsyncClient | None = None
 
@@ -70,6 +71,7 @@ class RiverUI:
                     "DATABASE_URL": self._url,
                     "PORT": str(port),
                     "RIVER_HOST": "127.0.0.1",
+                    "RIVER_SCHEMA": self._schema or "",
                 },
                 stdout=log,
                 stderr=log,

@@ -88,22 +88,30 @@ def river_ui_program() -> Path:
 
 
 @pytest.fixture
-async def site(river_ui_program: Path, empty_database: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """Jobs of every fate: completed, failed, discarded, scheduled, running, and a paused queue."""
+async def site(
+    request: pytest.FixtureRequest, river_ui_program: Path, empty_database: str, tmp_path: Path
+) -> AsyncIterator[Site]:
+    """Jobs of every fate: completed, failed, discarded, scheduled, running, and a paused queue.
+
+    Its parameter is a schema, None for the search path's.
+    """
+    schema: str | None = getattr(request, "param", None)
     async with asyncpg.create_pool(empty_database, max_size=10) as pool:
         async with pool.acquire() as connection:
-            await Migrator(connection).migrate_up()
+            if schema is not None:
+                await connection.execute(f"CREATE SCHEMA {schema}")
+            await Migrator(connection, schema=schema).migrate_up()
         async with (
-            working(pool) as client,
+            working(pool, schema) as client,
             client.subscribe() as events,
-            RiverUI(river_ui_program, empty_database, tmp_path / "riverui.log") as ui,
+            RiverUI(river_ui_program, empty_database, tmp_path / "riverui.log", schema) as ui,
         ):
             site = Site(ui, client, events, await made(client, events))
             yield site
 
 
 @asynccontextmanager
-async def working(pool: asyncpg.Pool) -> AsyncIterator[Client]:
+async def working(pool: asyncpg.Pool, schema: str | None) -> AsyncIterator[Client]:
     workers = Workers()
     workers.add(UIWorker())
     client = Client(
@@ -113,6 +121,7 @@ async def working(pool: asyncpg.Pool) -> AsyncIterator[Client]:
                 "default": QueueConfig(max_workers=10),
                 "mail": QueueConfig(max_workers=10),
             },
+            schema=schema,
             middleware=[riverlog.Middleware(text_handler)],
             fetch_cooldown=timedelta(milliseconds=10),
         ),
@@ -249,6 +258,18 @@ async def test_a_running_job_is_cancelled_by_its_python_client(site: Site) -> No
         assert "cancel_attempted_at" in row.metadata
     newest = await site.ui.get("/api/jobs", state="cancelled")
     assert set(ids(newest)) == {running, scheduled}
+
+
+@pytest.mark.parametrize("site", ["jobs"], indirect=True)
+async def test_a_schema_of_its_own_is_served(site: Site) -> None:
+    running = site.jobs["running"].id
+    assert ids(await site.ui.get("/api/jobs")) == [running]
+    assert (await site.ui.send("POST", "/api/jobs/cancel", {"ids": [running]})).is_success
+    job = await site.event(EventKind.JOB_CANCELLED)
+    assert isinstance(job, JobRow)
+    assert job.id == running
+    assert (await site.ui.send("PUT", "/api/queues/mail/resume")).is_success
+    assert await site.event(EventKind.QUEUE_RESUMED) == "mail"
 
 
 async def test_a_retried_job_is_worked_again(site: Site) -> None:
