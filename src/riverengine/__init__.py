@@ -39,6 +39,7 @@ from riverengine.run.maintenance.periodic_job import (
     PeriodicJobBundle,
     PeriodicJobHandle,
 )
+from riverengine.run.pooler import open_pool
 from riverengine.run.stuck_dump import JobStuckDump, dump_process
 from riverengine.schema.migrator import Migrator, check_schema
 from riverengine.sync_client import SyncClient
@@ -316,6 +317,7 @@ __all__ = [
     "job_complete_tx_sync",
     "job_finish_tx_sync",
     "metadata_set",
+    "open_pool",
     "parse_cron",
     "record_output",
     "resumable_set_cursor",

@@ -19,6 +19,7 @@ from riverengine import (
     SchemaVersionError,
     Workers,
     check_schema,
+    open_pool,
 )
 from riverengine import Config as ClientConfig
 from riverjobs.schema import WORKFLOW_MIGRATIONS, bundled_migrations, pending_migrations
@@ -197,9 +198,12 @@ class RiverManager:
 
 
 async def connect_pool(database_url: str, *, size: int) -> asyncpg.Pool:
-    """A pool with one tried connection; raises ``DatabaseUnavailableError``."""
+    """A pool with one tried connection, fit for a transaction pooler in between.
+
+    Raises ``DatabaseUnavailableError``.
+    """
     try:
-        pool: asyncpg.Pool = await asyncpg.create_pool(
+        pool = await open_pool(
             database_url,
             min_size=1,
             max_size=size,

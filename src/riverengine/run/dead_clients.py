@@ -27,6 +27,11 @@ from riverengine.run.clock import Clock
 from riverengine.run.heartbeat import Heartbeat, HeartbeatTimings
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
 
+_PREDECESSOR_SECONDS = 600.0
+"""How long after its start a client looks for jobs of an earlier process of its name. Later on the
+time of their claim proves nothing: PostgreSQL may have failed over to a machine with another clock.
+"""
+
 _KEPT = timedelta(hours=1)
 """How long the row of a client stays that died without a running job."""
 
@@ -70,10 +75,11 @@ class DeadClientRescuer(IntervalService):
         self._heartbeat = heartbeat
         self._max_deaths = max_deaths
         self._dead_after = given.dead_after.total_seconds()
-        self._blind_after = 2 * given.look_interval.total_seconds() + 5
+        self._blind_after = 2 * given.look_interval.total_seconds()
         self._seen: dict[str, _Seen] = {}
         self._named: set[str] = set()
         self._last_look = float("-inf")
+        self._began = clock.monotonic()
 
     async def run_once(self) -> int:
         """Look who is gone; returns how many jobs were taken back."""
@@ -123,7 +129,7 @@ class DeadClientRescuer(IntervalService):
     async def _take_back_predecessor(self) -> int:
         """What an earlier process of this client's id left, as far as it was locked before."""
         before = self._heartbeat.predecessor_before
-        if before is None:
+        if before is None or self.clock.monotonic() - self._began > _PREDECESSOR_SECONDS:
             return 0
         taken = await job_take_back(
             self._pool,

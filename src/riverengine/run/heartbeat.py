@@ -43,6 +43,7 @@ from riverengine.run.pooler import is_session_shared
 from riverengine.types.errors import ConfigError
 
 _CLAIM_PAUSE = 0.1
+_RETRY_PAUSE = timedelta(seconds=1)
 _LEAVE_TIMEOUT = 2.0
 
 
@@ -282,8 +283,10 @@ class Heartbeat:
 
     async def _keep_beating(self) -> None:
         """Beat until cancelled or replaced."""
+        pause = self._timings.interval
         while not self._replaced:
-            await asyncio.sleep(self._timings.interval.total_seconds())
+            await asyncio.sleep(pause.total_seconds())
+            pause = self._timings.interval
             try:
                 async with asyncio.timeout(self._timings.timeout.total_seconds()):
                     if self._connection is None:
@@ -294,6 +297,7 @@ class Heartbeat:
                 # Dropped without a farewell: a dead link would hold up the next heartbeat.
                 self._drop_connection()
                 self.errors += 1
+                pause = min(pause, _RETRY_PAUSE)
                 if isinstance(error, DATABASE_ERRORS):
                     self._logger.warning("a heartbeat failed: %s", type(error).__name__)
                 else:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import asyncpg
 
 from riverengine.queries.client import client_server_pid
-from riverengine.run.bounded_pool import BoundedPool
+from riverengine.run.bounded_pool import TIMEOUT, BoundedPool
 from riverengine.run.notifier import Connect, Notifier
 from riverengine.types.errors import ConfigError
 
@@ -18,6 +19,27 @@ async def is_session_shared(connection: asyncpg.Connection) -> bool:
     """Whether the server process is another than the connection was told of: a pooler's."""
     shared: bool = connection.get_server_pid() != await client_server_pid(connection)
     return shared
+
+
+async def open_pool(database_url: str, **settings: Any) -> asyncpg.Pool:
+    """An asyncpg pool that keeps no prepared statements when a pooler stands in between.
+
+    settings: those of ``asyncpg.create_pool``, whose errors are raised.  A given
+    ``statement_cache_size`` is left alone.
+    """
+    pool: asyncpg.Pool = await asyncpg.create_pool(database_url, **settings)
+    if "statement_cache_size" in settings:
+        return pool
+    try:
+        async with pool.acquire(timeout=TIMEOUT) as connection:
+            shared = await is_session_shared(connection)
+        if not shared:
+            return pool
+        await pool.close()
+    except BaseException:
+        pool.terminate()
+        raise
+    return await asyncpg.create_pool(database_url, **settings, statement_cache_size=0)
 
 
 async def open_notifier(
@@ -47,7 +69,7 @@ async def open_notifier(
         raise ConfigError(
             "pool",
             "PostgreSQL is reached through a transaction pooler, which mixes up prepared "
-            "statements: create the pool with statement_cache_size=0",
+            "statements: create it with riverengine.open_pool, or with statement_cache_size=0",
         )
     logger.error(
         "notifications do not get through%s: this client polls. Give it a direct connection to "

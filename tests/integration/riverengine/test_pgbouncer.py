@@ -17,9 +17,18 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from riverengine import Client, Config, ConfigError, EventKind, JobState, QueueConfig
+from riverengine import (
+    Client,
+    Config,
+    ConfigError,
+    EventKind,
+    JobState,
+    QueueConfig,
+    open_pool,
+)
 from riverengine.run.connect import connect_beside
 from riverengine.run.heartbeat import HeartbeatState
+from riverjobs.river_manager import connect_pool
 from tests.integration.riverengine.test_heartbeat import OPTIONS, QUICK, beating, left_running
 from tests.integration.riverengine.working import (
     Gate,
@@ -172,6 +181,29 @@ async def test_a_pool_that_keeps_statements_is_refused(pooled_url: str) -> None:
         client = Client(careless, config, workers=workers_of(NoteWorker()))
         with pytest.raises(ConfigError, match="statement_cache_size=0"):
             await client.start()
+
+
+async def test_a_pool_opened_for_a_pooler_keeps_no_statements(
+    pooled_url: str, database_url: str
+) -> None:
+    async with await open_pool(database_url, min_size=1, max_size=2) as direct:
+        assert "statement_cache_size" not in direct._connect_kwargs
+    pool = await open_pool(pooled_url, min_size=2, max_size=4)
+    try:
+        assert pool._connect_kwargs["statement_cache_size"] == 0
+        async with started(pool, NoteWorker()) as client, client.subscribe() as events:
+            await client.insert(NoteArgs())
+            await ended(events)
+    finally:
+        await pool.close()
+
+
+async def test_a_manager_of_workflows_opens_such_a_pool(pooled_url: str) -> None:
+    pool = await connect_pool(pooled_url, size=2)
+    try:
+        assert pool._connect_kwargs["statement_cache_size"] == 0
+    finally:
+        await pool.close()
 
 
 async def test_a_name_is_held_by_heartbeats_alone(pooled: asyncpg.Pool, pool: asyncpg.Pool) -> None:
