@@ -37,8 +37,8 @@ class LogStream(io.StringIO):
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        self._parts: list[bytes] = []
-        self._room = limit
+        self._kept = bytearray()
+        self._limit = limit
         self.written: int = 0
         """Bytes written in all, kept or not."""
 
@@ -47,14 +47,12 @@ class LogStream(io.StringIO):
         # PostgreSQL stores neither NUL nor lone surrogates.
         encoded = text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
         self.written += len(encoded)
-        if self._room > 0:
-            self._parts.append(encoded[: self._room])
-            self._room -= len(self._parts[-1])
+        self._kept += encoded[: max(self._limit - len(self._kept), 0)]
         return len(text)
 
     def text(self) -> str:
         """What was kept, without a character that was cut in two."""
-        return b"".join(self._parts).decode(errors="ignore")
+        return self._kept.decode(errors="ignore")
 
 
 class _AttemptLog:

@@ -107,7 +107,7 @@ class Client(AdminApi, FinishApi, HealthApi):
             )
         self.id: str = self.config.id or new_client_id(clock.now())
         self.workers = workers
-        self.periodic_jobs: PeriodicJobBundle = PeriodicJobBundle(periodic_jobs)
+        self._periodic_jobs: PeriodicJobBundle = PeriodicJobBundle(periodic_jobs)
         self.stopped: asyncio.Event = asyncio.Event()
         self.stopped.set()
         self._connect = connect or (lambda: connect_beside(pool))

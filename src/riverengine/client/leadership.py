@@ -13,6 +13,7 @@ from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
 from riverengine.run.maintenance.periodic_job import PeriodicJobBundle
 from riverengine.run.notifier import Notifier
+from riverengine.types.errors import ConfigError
 from riverengine.work.registry import Workers
 
 
@@ -22,7 +23,7 @@ class LeadershipApi(InsertApi):
     id: str
     database: BoundedPool
     workers: Workers | None
-    periodic_jobs: PeriodicJobBundle
+    _periodic_jobs: PeriodicJobBundle
     _connect: Callable[[], Awaitable[asyncpg.Connection]]
     _notifier: Notifier | None
     _elector: Elector | None
@@ -35,6 +36,19 @@ class LeadershipApi(InsertApi):
     def is_leader(self) -> bool:
         """Whether this client runs the fleet's maintenance at the moment."""
         return self._elector is not None and self._elector.is_leader
+
+    @property
+    def periodic_jobs(self) -> PeriodicJobBundle:
+        """The jobs this client inserts while it leads; add and remove them at any time.
+
+        Raises ``ConfigError`` on a client that never leads, where they would have no effect.
+        """
+        if not self.config.queues or self.config.leader_election_disabled:
+            raise ConfigError(
+                "periodic_jobs",
+                "a client without queues, or with leader_election_disabled, never inserts them",
+            )
+        return self._periodic_jobs
 
     def on_leader_change(self, callback: Callable[[bool], None]) -> Callable[[], None]:
         """Call back with True when this client begins to lead, with False when it ends.
@@ -81,7 +95,7 @@ class LeadershipApi(InsertApi):
             elector=self._elector,
             config=self.config,
             workers=self.workers,
-            periodic_jobs=self.periodic_jobs,
+            periodic_jobs=self._periodic_jobs,
             insert=self.insert_plans,
             notify_insert=self.notify_insert,
             connect=self._connect,

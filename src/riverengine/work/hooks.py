@@ -91,7 +91,7 @@ class HookPeriodicJobsStart(Protocol):
     """Called on a newly elected leader, before it inserts periodic jobs."""
 
     async def periodic_jobs_start(self, params: HookPeriodicJobsStartParams) -> None:
-        """Beware of raising: the leader's maintenance does not start then.
+        """Beware of raising, and of 30 seconds: the leader's maintenance does not start then.
 
         After three tries the leader resigns. Where every client fails, nobody leads.
         """

@@ -15,10 +15,12 @@ import pytest
 from riverengine import (
     Client,
     Config,
+    ConfigError,
     InsertOpts,
     NeverSchedule,
     PeriodicInterval,
     PeriodicJob,
+    QueueConfig,
     Subscription,
 )
 from riverengine.run.elector import ElectorTimings
@@ -91,6 +93,15 @@ async def test_jobs_added_to_the_leader_take_effect_at_once(pool: asyncpg.Pool) 
         # Nothing is to come any more, once what was under way has ended.
         while await waiting.wait() < timedelta(hours=1).total_seconds():
             pass
+
+
+async def test_a_client_that_never_leads_has_no_periodic_jobs(pool: asyncpg.Pool) -> None:
+    queues = {"default": QueueConfig(max_workers=1)}
+    for config in (Config(), Config(queues=queues, leader_election_disabled=True)):
+        with pytest.raises(ConfigError) as error:
+            _ = Client(pool, config).periodic_jobs
+        assert error.value.setting == "periodic_jobs"
+    assert len(Client(pool, Config(queues=queues)).periodic_jobs) == 0
 
 
 async def test_a_callback_tells_of_leadership(pool: asyncpg.Pool) -> None:

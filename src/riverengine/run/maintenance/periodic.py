@@ -36,6 +36,7 @@ MARGIN = timedelta(milliseconds=100)
 
 _IDLE = timedelta(hours=24)
 _INSERT_TIMEOUT = 10.0
+_HOOK_TIMEOUT = 30.0
 _MAX_TRIES = 5
 _TERM_OVER_PAUSE = 1.0
 
@@ -130,10 +131,11 @@ class PeriodicEnqueuer(Service):
         """Fired with the seconds until the next firing."""
 
     async def start(self) -> None:
-        """Start, unless a hook raises: the leader's start fails then."""
-        if not self.is_running:
-            for hook in self._hooks:
-                await hook.periodic_jobs_start(HookPeriodicJobsStartParams())
+        """Start, unless a hook raises or takes too long: the leader's start fails then."""
+        if self._hooks and not self.is_running:
+            async with asyncio.timeout(_HOOK_TIMEOUT):
+                for hook in self._hooks:
+                    await hook.periodic_jobs_start(HookPeriodicJobsStartParams())
         await super().start()
 
     async def run(self) -> None:
