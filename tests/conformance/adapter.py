@@ -154,6 +154,7 @@ class Adapter:
         self._readers: list[asyncio.Task[None]] = []
         self._started = False
         self._killed = False
+        self._output_ended = False
         self._handles: set[str] = set()
 
     @property
@@ -164,7 +165,12 @@ class Adapter:
     @property
     def alive(self) -> bool:
         """Whether the process runs and owes no answer."""
-        return self._process is not None and self._process.returncode is None and not self._waiting
+        return (
+            self._process is not None
+            and self._process.returncode is None
+            and not self._output_ended
+            and not self._waiting
+        )
 
     async def open(self, database_url: str) -> None:
         """Start the process."""
@@ -322,8 +328,11 @@ class Adapter:
         Raises ``AdapterGoneError`` if the process ended by itself.
         """
         assert self._process is not None
-        ended = self._process.returncode
         if not self.alive:
+            if self._output_ended:
+                async with asyncio.timeout(10):
+                    await self._process.wait()
+            ended = self._process.returncode
             await self.kill()
             if ended is not None and not self._killed:
                 raise AdapterGoneError(f"{self.name}: ended by itself with {ended}")
@@ -378,6 +387,7 @@ class Adapter:
                 )
             else:
                 waiting.set_result(answer["result"])
+        self._output_ended = True
         for method, waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(AdapterGoneError(f"{self.name}: ended during {method}"))
