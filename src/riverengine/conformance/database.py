@@ -222,8 +222,8 @@ METHODS = (
     ),
     Method("raw_insert_full_row", Members(), _insert_full),
     Method("raw_insert_no_notify", JOB.with_fields({"kind": NAME}), _insert_no_notify),
-    Method("raw_job_exact_json", _BY_ID, _exact_json),
-    Method("raw_job_row", _BY_ID, _raw_row),
+    Method("raw_job_exact_json", _BY_ID, _exact_json, reads=True),
+    Method("raw_job_row", _BY_ID, _raw_row, reads=True),
     Method("raw_job_timestamps", _BY_ID, _raw_timestamps),
     Method(
         "raw_notifications",

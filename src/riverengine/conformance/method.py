@@ -15,11 +15,15 @@ Handler = Callable[[Session, Call], Awaitable[Json]]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: its name, the parameters it takes, what it does."""
+    """One method: its name, the parameters it takes, what it does.
+
+    reads: it changes nothing, so it is run again when a connection of the pool was dead.
+    """
 
     name: str
     params: Members
     run: Handler
+    reads: bool = False
 
 
 NOTHING: dict[str, Json] = {}

@@ -67,8 +67,8 @@ async def _remove(session: Session, call: Call) -> Json:
 
 METHODS = (
     Method("queue_add", _BY_NAME.with_fields({"max_workers": Integer(minimum=1)}), _add),
-    Method("queue_get", _BY_NAME, _get),
-    Method("queue_list", _LIST, _list),
+    Method("queue_get", _BY_NAME, _get, reads=True),
+    Method("queue_list", _LIST, _list, reads=True),
     Method("queue_pause", _BY_NAME, _pause),
     Method("queue_remove", _BY_NAME, _remove),
     Method("queue_resume", _BY_NAME, _resume),

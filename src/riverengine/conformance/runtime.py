@@ -185,14 +185,14 @@ async def _barrier_release(session: Session, call: Call) -> Json:
 METHODS = (
     Method("barrier_create", Members({"name": NAME}, ("name",)), _barrier_create),
     Method("barrier_release", Members({"name": NAME}, ("name",)), _barrier_release),
-    Method("connection_count", Members(), _connection_count),
-    Method("leader", Members(), _leader),
+    Method("connection_count", Members(), _connection_count, reads=True),
+    Method("leader", Members(), _leader, reads=True),
     Method("listener_count", Members(), _listener_count),
     Method("request_resign", Members({"handle": HANDLE}), _request_resign),
     Method("runtime_stats", Members(), _runtime_stats),
     Method("start", START, _start),
     Method("stop", Members({"cancel": Flag()}), _stop),
-    Method("wait", Members({"id": JOB_ID, "states": STATE_LIST}, ("id",)), _wait),
+    Method("wait", Members({"id": JOB_ID, "states": STATE_LIST}, ("id",)), _wait, reads=True),
     Method("work", Members({"client_id": NAME, "id": JOB_ID, "schema": SCHEMA}, ("id",)), _work),
 )
 """The methods of this group."""

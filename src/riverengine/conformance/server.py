@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from riverengine.conformance.contract import METHODS
 from riverengine.conformance.errors import (
+    CONNECTION_ERRORS,
     INTERNAL,
     InvalidRequestError,
     ParseError,
@@ -16,12 +17,15 @@ from riverengine.conformance.errors import (
     code_of,
 )
 from riverengine.conformance.json_text import ReadObject, read_json, write_json
+from riverengine.conformance.method import Method
 from riverengine.conformance.session import Call, Session
 from riverengine.types.job import Json
 
 _LOGGER = logging.getLogger("riverengine.conformance")
 _MEMBERS = {"id", "jsonrpc", "method", "params"}
 _LONGEST_LINE = 64 * 1024 * 1024
+_RETRIES = 3
+_RETRY_SECONDS = 0.02
 _PIPE_BYTES = 32 * 1024
 """An answer up to this size is written at once: a pipe holds it."""
 
@@ -69,7 +73,7 @@ async def answer_line(session: Session, line: bytes) -> str:
         if method is None:
             raise UnknownMethodError(f"there is no method {name!r}")
         method.params.check(params, "params")
-        result = await method.run(session, Call(params, text))
+        result = await _result(method, session, Call(params, text))
         return write_json({"id": request_id, "jsonrpc": "2.0", "result": result})
     except Exception as error:
         code = code_of(error)
@@ -81,6 +85,16 @@ async def answer_line(session: Session, line: bytes) -> str:
         )
         failure = {"code": code, "message": str(error) or type(error).__name__}
         return write_json({"error": failure, "id": request_id, "jsonrpc": "2.0"})
+
+
+async def _result(method: Method, session: Session, call: Call) -> Json:
+    """Run a method, one that reads several times: a fault may have ended the pool's connections."""
+    for _ in range(_RETRIES if method.reads else 0):
+        try:
+            return await method.run(session, call)
+        except CONNECTION_ERRORS:
+            await asyncio.sleep(_RETRY_SECONDS)
+    return await method.run(session, call)
 
 
 def _id_of(request: Json) -> int | str:

@@ -271,6 +271,20 @@ async def test_connections_of_an_application_are_cut(
     victim.terminate()
 
 
+async def test_reading_methods_get_over_ended_connections(
+    adapter: Adapter, database: asyncpg.Connection
+) -> None:
+    job = await adapter.call("insert")
+    for _ in range(10):
+        ended = await database.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name = 'river-conformance-python'"
+        )
+        assert ended >= 1
+        assert (await adapter.call("list"))["jobs"] == [job]
+        assert await adapter.call("get", id=job["id"]) == job
+
+
 async def test_a_lease_is_expired(adapter: Adapter, database: asyncpg.Connection) -> None:
     await database.execute(
         "INSERT INTO river_leader (leader_id, elected_at, expires_at) "
