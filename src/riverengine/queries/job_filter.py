@@ -25,8 +25,10 @@ MAX_LIMIT = 10_000
 _OPTION = re.compile(r"[^\n]*-- if: (\w+)\n?")
 _POSITION = re.compile(r"\$(\d+)")
 _WHERE = "/* WHERE */"
-_INT64 = range(-(2**63), 2**63)
-_INT16 = range(-(2**15), 2**15)
+INT64 = range(-(2**63), 2**63)
+"""What a ``bigint`` holds."""
+INT16 = range(-(2**15), 2**15)
+"""What a ``smallint`` holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,8 @@ class JobFilter:
     def __post_init__(self) -> None:
         for name in ("kinds", "queues", "states", "tags_all", "tags_any"):
             check_texts(name, getattr(self, name))
-        _check_numbers("ids", self.ids, _INT64)
-        _check_numbers("priorities", self.priorities, _INT16)
+        check_numbers("ids", self.ids, INT64)
+        check_numbers("priorities", self.priorities, INT16)
         if self.states is not None:
             object.__setattr__(self, "states", _states(self.states))
         for name in ("metadata", "args"):
@@ -232,7 +234,11 @@ def _json_text(name: str, value: Mapping[str, Json] | str | None) -> str:
     return value if isinstance(value, str) else encode_json(value, name)
 
 
-def _check_numbers(name: str, values: Sequence[int] | None, allowed: range) -> None:
+def check_numbers(name: str, values: Sequence[int] | None, allowed: range) -> None:
+    """Refuse what does not fit the column; raises ``InvalidParamsError``."""
     for value in values or ():
-        if value not in allowed:
+        given: object = value
+        is_number = isinstance(given, int) and not isinstance(given, bool)
+        # Not "in": a range is walked through for all but plain integers.
+        if not is_number or not allowed.start <= value < allowed.stop:
             raise InvalidParamsError(name, f"{name} must be whole numbers PostgreSQL can hold")

@@ -13,10 +13,12 @@ from typing import ClassVar
 
 from riverengine.queries.conflicts import conflict_of, origin_of
 from riverengine.queries.job_filter import (
+    INT64,
     JobFilter,
     Option,
     check_at_most,
     check_limit,
+    check_numbers,
     filter_options,
     render,
 )
@@ -52,6 +54,7 @@ class JobManyParams(JobFilter):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_limit(self.limit)
+        check_numbers("after_id", None if self.after_id is None else [self.after_id], INT64)
         if self.unsafe_all and not self.is_empty:
             raise InvalidParamsError(
                 "unsafe_all", "unsafe_all is no longer meaningful with filters applied"

@@ -229,6 +229,9 @@ async def test_a_name_of_a_filter_in_use_is_refused(client: Client) -> None:
         (lambda: JobListParams(order_by="kind"), "order_by"),  # type: ignore[arg-type]
         (lambda: JobListParams(tags_any=["\x00"]), "tags_any"),
         (lambda: JobListParams(ids=[2**63]), "ids"),
+        (lambda: JobListParams(ids=["5"]), "ids"),  # type: ignore[list-item]
+        (lambda: JobListParams(ids=[5.0]), "ids"),  # type: ignore[list-item]
+        (lambda: JobListParams(ids=[True]), "ids"),
         (lambda: JobListParams(priorities=[40_000]), "priorities"),
         (lambda: JobListParams(metadata="{"), "metadata"),
         (lambda: JobListParams(args=""), "args"),

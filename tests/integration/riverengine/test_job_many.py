@@ -99,6 +99,8 @@ async def test_all_jobs_are_reached_only_on_purpose(
         params(unsafe_all=True, kinds=["note"])
     with pytest.raises(InvalidParamsError):
         params(limit=10_001)
+    with pytest.raises(InvalidParamsError):
+        params(kinds=["note"], after_id="5")
 
 
 @pytest.mark.parametrize(
