@@ -24,11 +24,11 @@ from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.events import EventHub
 from riverengine.run.executor import CancelCause, Executor
 from riverengine.run.notifier import Notifier
+from riverengine.run.queue_pause import QueuePause
 from riverengine.run.queue_watch import TIMEOUT, QueueWatch
 from riverengine.run.service import Service
 from riverengine.run.stuck_jobs import StuckJobs
 from riverengine.run.test_signal import TestSignal
-from riverengine.types.event import Event, EventKind
 from riverengine.types.job import JobId
 from riverengine.types.metric import (
     JobGetAvailableCountMetric,
@@ -94,7 +94,7 @@ class Producer(Service):
             on_slot=self.poll,
             logger=self.logger,
         )
-        self._paused = False
+        self._pause = QueuePause(queue, events)
         self._draining = False
         self._fetching = False
         self._backlog = False
@@ -135,7 +135,7 @@ class Producer(Service):
     @property
     def is_paused(self) -> bool:
         """Whether the queue is paused, as far as this client knows."""
-        return self._paused
+        return self._pause.is_paused
 
     @property
     def max_workers(self) -> int:
@@ -147,7 +147,7 @@ class Producer(Service):
         row = await queue_upsert(
             self._pool, schema=self._config.schema, name=self.queue, timeout=TIMEOUT
         )
-        self._paused = row.paused_at is not None
+        self._pause.is_paused = row.paused_at is not None
 
     @property
     def is_drained(self) -> bool:
@@ -229,7 +229,7 @@ class Producer(Service):
     def _fetch_delay(self, now: float) -> float | None:
         """Seconds until the next fetch; None while none is wanted."""
         free = self._free()
-        if self._draining or self._paused or not self._requested or free <= 0:
+        if self._draining or self.is_paused or not self._requested or free <= 0:
             return None
         if self._backlog and free * 2 >= self._settings.max_workers:
             return 0.0
@@ -238,7 +238,7 @@ class Producer(Service):
     async def _fetch(self) -> None:
         await self._completer.wait_for_room()
         limit = self._free()
-        if self._draining or self._paused or limit <= 0:
+        if self._draining or self.is_paused or limit <= 0:
             return
         self._requested = False
         if self._announced:
@@ -273,6 +273,7 @@ class Producer(Service):
         finally:
             self._fetching = False
             self._cancelled_while_fetching.clear()
+            self._pause.tell()
             if not self.running:
                 self._empty.set()
 
@@ -391,10 +392,9 @@ class Producer(Service):
             self._cancelled_while_fetching.add(job_id)
 
     def _set_paused(self, paused: bool) -> None:
-        if paused == self._paused:
+        if not self._pause.change(paused):
             return
-        self._paused = paused
-        kind = EventKind.QUEUE_PAUSED if paused else EventKind.QUEUE_RESUMED
-        self._events.publish(Event(kind=kind, queue=self.queue))
+        if not self._fetching:
+            self._pause.tell()
         if not paused:
             self.request_fetch()

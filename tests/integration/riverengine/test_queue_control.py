@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import asyncpg
@@ -9,7 +10,15 @@ import pytest
 
 from riverengine import EventKind, JobState
 from riverengine.run.producer import Producer
-from tests.integration.riverengine.working import Gate, NoteArgs, NoteWorker, ended, started, stored
+from tests.integration.riverengine.working import (
+    Gate,
+    NoteArgs,
+    NoteWorker,
+    ended,
+    started,
+    stored,
+    wait_until,
+)
 
 RARELY = timedelta(minutes=1)
 
@@ -27,6 +36,42 @@ async def test_a_paused_queue_is_not_worked_until_it_resumes(pool: asyncpg.Pool)
     assert completed.kind is EventKind.JOB_COMPLETED
     assert completed.job is not None
     assert completed.job.id == result.job.id
+
+
+async def test_a_pause_is_told_once_no_fetch_can_claim_any_more(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching, held = asyncio.Event(), asyncio.Event()
+    claim = Producer._claim
+
+    async def hold(self: Producer, limit: int) -> int:
+        fetching.set()
+        await held.wait()
+        return await claim(self, limit)
+
+    monkeypatch.setattr(Producer, "_claim", hold)
+    async with started(pool, NoteWorker()) as client, client.subscribe() as events:
+        await asyncio.wait_for(fetching.wait(), 10)
+        told = asyncio.create_task(events.next(timeout=10))
+        await client.queue_pause("default")
+        await wait_until(lambda: client.producers["default"].is_paused)
+        await client.queue_resume("default")
+        await wait_until(lambda: not client.producers["default"].is_paused)
+        await client.queue_pause("default")
+        await wait_until(lambda: client.producers["default"].is_paused)
+        result = await client.insert(NoteArgs())
+        assert not told.done()
+        held.set()
+        kinds = [event.kind for event in (await told, *await ended(events, 3))]
+        late = await client.insert(NoteArgs())
+    assert kinds == [
+        EventKind.QUEUE_PAUSED,
+        EventKind.QUEUE_RESUMED,
+        EventKind.QUEUE_PAUSED,
+        EventKind.JOB_COMPLETED,
+    ]
+    assert (await stored(pool, result.job.id)).state is JobState.COMPLETED
+    assert (await stored(pool, late.job.id)).state is JobState.AVAILABLE
 
 
 async def test_a_client_starts_paused_where_its_queue_is(pool: asyncpg.Pool) -> None:
