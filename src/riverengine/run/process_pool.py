@@ -175,7 +175,8 @@ class ProcessPool:
             process = self._idle.pop()
             if process.is_alive:
                 return process
-            await self._discard(process)
+            # It is dead: nothing is waited for here, where a cancellation must not be lost.
+            process.close(0)
         starting = asyncio.get_running_loop().run_in_executor(self._threads, _Process)
         try:
             await asyncio.shield(starting)

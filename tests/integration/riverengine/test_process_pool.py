@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -196,6 +197,19 @@ async def test_what_a_job_started_is_killed_with_it(pool: asyncpg.Pool, tmp_path
     row = await stored(pool, job.id)
     assert (row.state, row.attempt, row.errors) == (JobState.AVAILABLE, 0, ())
     await wait_until(lambda: not any(_is_alive(pid) for pid in pids))
+
+
+async def test_an_idle_process_that_died_is_replaced(pool: asyncpg.Pool) -> None:
+    working = started(pool, _worker(), max_processes=1)
+    async with working as client, client.subscribe() as events:
+        await client.insert(ProcessArgs(do="record"))
+        first = _row(await events.next(timeout=60)).output["pid"]
+        os.kill(first, signal.SIGKILL)
+        await wait_until(lambda: not _is_alive(first))
+        await client.insert(ProcessArgs(do="record"))
+        row = _row(await events.next(timeout=60))
+    assert row.state is JobState.COMPLETED
+    assert row.output["pid"] != first
 
 
 async def test_a_process_ends_with_its_client_even_if_that_is_killed(tmp_path: Path) -> None:
