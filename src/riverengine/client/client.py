@@ -115,6 +115,7 @@ class Client(AdminApi, FinishApi, HealthApi):
         self._events = EventHub(self.logger)
         self._elector_timings = elector_timings
         self._maintenance_timings = maintenance_timings or MaintenanceTimings()
+        self._jobs = RunningJobs(self.config)
         self._presence = Presence(
             self.database,
             connect=self._connect,
@@ -123,12 +124,12 @@ class Client(AdminApi, FinishApi, HealthApi):
             named=self.config.id is not None,
             max_deaths=self.config.max_process_deaths,
             on_replaced=self._give_way,
+            on_restored=self._jobs.suspect_losses,
             clock=clock,
             logger=self.logger,
             timings=heartbeat_timings,
             maintenance_timings=maintenance_timings,
         )
-        self._jobs = RunningJobs(self.config)
         self._producers = self._jobs.producers
         self._queues = WorkedQueues(self.config, self._producers, self._producer_for)
         self._notifier: Notifier | None = None

@@ -43,6 +43,11 @@ class RunningJobs:
         if self._hard is not None and self._abandoning is None and not self._is_drained:
             self._abandon_in(self._hard)
 
+    def suspect_losses(self) -> None:
+        """This process was taken for dead: cancel the jobs that were given to others."""
+        for producer in self.producers.values():
+            producer.watch.suspect_losses()
+
     async def drain(self) -> None:
         """Fetch nothing more, and return when no job runs or is waited for."""
         drains = asyncio.gather(*(producer.drain() for producer in self.producers.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from operator import itemgetter
 
 from riverengine.queries.statement import Executor, Record, statement
@@ -12,6 +13,7 @@ _FILE = "job_fetch.sql"
 _GET_AVAILABLE = statement(_FILE, "job_get_available")
 _GET_CLAIMED = statement(_FILE, "job_get_claimed")
 _GET_CANCEL_REQUESTED = statement(_FILE, "job_get_cancel_requested")
+_GET_HELD = statement(_FILE, "job_get_held")
 
 
 async def job_get_available(
@@ -66,6 +68,19 @@ async def job_get_cancel_requested(
     """Those of the running jobs ``ids`` that somebody asked to cancel."""
     records = await db.fetch(_GET_CANCEL_REQUESTED.sql(schema), list(ids), timeout=timeout)
     return [JobId(record["id"]) for record in records]
+
+
+async def job_get_held(
+    db: Executor,
+    *,
+    schema: str | None,
+    ids: Sequence[int],
+    attempted_at: Sequence[datetime],
+    timeout: float,
+) -> set[JobId]:
+    """Those of the jobs ``ids`` that still run under the claims made at these times."""
+    records = await db.fetch(_GET_HELD.sql(schema), list(ids), list(attempted_at), timeout=timeout)
+    return {JobId(record["id"]) for record in records}
 
 
 _urgency = itemgetter("priority", "scheduled_at", "id")

@@ -88,13 +88,16 @@ class Heartbeat:
         has_table: bool,
         max_deaths: int,
         on_replaced: Callable[[], None],
+        on_restored: Callable[[], None],
         logger: logging.Logger,
         timings: HeartbeatTimings | None = None,
     ) -> None:
         """named: whether the user chose the id, so that an earlier process had it too.
 
         has_table: whether ``riverengine_client`` exists; without it only the name is held.
-        on_replaced: called on the event loop of :meth:`start` when another process took the id.
+        on_replaced: called when another process took the id.  on_restored: called when this one had
+        been taken for dead, so that its jobs may have been given to others. Both are called on the
+        event loop of :meth:`start`.
         """
         self._connect = connect
         self._schema = schema
@@ -102,6 +105,7 @@ class Heartbeat:
         self._has_table = has_table
         self._max_deaths = max_deaths
         self._on_replaced = on_replaced
+        self._on_restored = on_restored
         self._logger = logger
         self._timings = timings or HeartbeatTimings()
         self._me = Incarnation(client_id, uuid4(), socket.gethostname(), os.getpid())
@@ -202,7 +206,7 @@ class Heartbeat:
                 return
             self._last_beat = time.monotonic()
             caller.call_soon_threadsafe(tell, None)
-            await self._keep_beating()
+            await self._keep_beating(caller)
             with suppress(RuntimeError):  # the caller's loop is closed
                 caller.call_soon_threadsafe(self._on_replaced)
         except asyncio.CancelledError:
@@ -281,7 +285,7 @@ class Heartbeat:
     async def _lock(self, connection: asyncpg.Connection) -> bool:
         return await client_id_lock(connection, schema=self._schema, client_id=self._me.client_id)
 
-    async def _keep_beating(self) -> None:
+    async def _keep_beating(self, caller: asyncio.AbstractEventLoop) -> None:
         """Beat until cancelled or replaced."""
         pause = self._timings.interval
         while not self._replaced:
@@ -291,7 +295,9 @@ class Heartbeat:
                 async with asyncio.timeout(self._timings.timeout.total_seconds()):
                     if self._connection is None:
                         self._connection = await self._connect()
-                    await self._beat(self._connection)
+                    found = await self._beat(self._connection)
+                if found is Beat.RESTORED:
+                    caller.call_soon_threadsafe(self._on_restored)
                 self._last_beat = time.monotonic()
             except Exception as error:
                 # Dropped without a farewell: a dead link would hold up the next heartbeat.
@@ -303,12 +309,12 @@ class Heartbeat:
                 else:
                     self._logger.exception("a heartbeat failed")
 
-    async def _beat(self, connection: asyncpg.Connection) -> None:
+    async def _beat(self, connection: asyncpg.Connection) -> Beat:
         if self._named and not await is_session_shared(connection):
             # After a reconnect the lost session may still hold the name for a while.
             self._locked = self._locked or await self._lock(connection)
         if self.started_at is None:
-            return
+            return Beat.KEPT
         found = await client_beat(
             connection, schema=self._schema, incarnation=self._me, started_at=self.started_at
         )
@@ -318,6 +324,7 @@ class Heartbeat:
                 self._me.client_id,
             )
         self._replaced = found is Beat.REPLACED
+        return found
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

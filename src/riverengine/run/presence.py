@@ -28,12 +28,14 @@ class Presence:
         named: bool,
         max_deaths: int,
         on_replaced: Callable[[], None],
+        on_restored: Callable[[], None],
         clock: Clock,
         logger: logging.Logger,
         timings: HeartbeatTimings | None = None,
         maintenance_timings: MaintenanceTimings | None = None,
     ) -> None:
-        """named: whether the user chose the id.  on_replaced: another process took the id."""
+        """named: whether the user chose the id.  on_replaced: another process took the id.
+        on_restored: the client had been taken for dead."""
         self._pool = pool
         self._connect = connect
         self._schema = schema
@@ -41,6 +43,7 @@ class Presence:
         self._named = named
         self._max_deaths = max_deaths
         self._on_replaced = on_replaced
+        self._on_restored = on_restored
         self._clock = clock
         self._logger = logger
         self._timings = timings or HeartbeatTimings()
@@ -74,6 +77,7 @@ class Presence:
             has_table=bool(versions),
             max_deaths=self._max_deaths,
             on_replaced=self._on_replaced,
+            on_restored=self._on_restored,
             logger=self._logger,
             timings=self._timings,
         )

@@ -109,7 +109,7 @@ class Producer(Service):
         self.fetch_errors: int = 0
         """Failed fetches since the start, for metrics."""
         self.signal_fetched: TestSignal[int] = TestSignal()
-        self._watch = QueueWatch(
+        self.watch = QueueWatch(
             pool,
             queue=queue,
             schema=config.schema,
@@ -183,13 +183,13 @@ class Producer(Service):
     async def run(self) -> None:
         """Fetch and run until cancelled."""
         self._draining = False
-        subscriptions = self._watch.listen()
+        subscriptions = self.watch.listen()
         try:
             async with asyncio.TaskGroup() as group:
                 for name, loop in (
                     ("fetch", self._fetch_loop()),
-                    ("recheck", self._watch.recheck_loop()),
-                    ("heartbeat", self._watch.heartbeat_loop()),
+                    ("recheck", self.watch.recheck_loop()),
+                    ("heartbeat", self.watch.heartbeat_loop()),
                 ):
                     group.create_task(loop, name=f"riverengine:{self.name}:{name}")
                 self.started.set()

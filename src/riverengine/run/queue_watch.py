@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from riverengine.queries.job_fetch import job_get_cancel_requested
+from riverengine.queries.job_fetch import job_get_cancel_requested, job_get_held
 from riverengine.queries.notification import TOPIC_CONTROL, TOPIC_INSERT
 from riverengine.queries.queue import queue_get, queue_upsert
 from riverengine.run.bounded_pool import BoundedPool
@@ -29,6 +29,7 @@ _HEARTBEAT = timedelta(minutes=10)
 _RECHECK_LISTENING = timedelta(seconds=60)
 _RECHECK_POLLING = timedelta(seconds=2)
 _CANCEL_CHUNK = 1_000
+_PAUSE = 1.0
 
 
 class QueueWatch:
@@ -62,6 +63,7 @@ class QueueWatch:
         self._recheck = recheck_interval or (
             _RECHECK_POLLING if notifier is None else _RECHECK_LISTENING
         )
+        self._losses_suspected = asyncio.Event()
         self.signal_rechecked: TestSignal[int] = TestSignal()
 
     def listen(self) -> list[TopicSubscription]:
@@ -76,8 +78,15 @@ class QueueWatch:
     async def recheck_loop(self) -> None:
         """Look for missed messages until cancelled."""
         while True:
-            await asyncio.sleep(self._recheck.total_seconds())
             try:
+                async with asyncio.timeout(self._recheck.total_seconds()):
+                    await self._losses_suspected.wait()
+            except TimeoutError:
+                pass  # nobody asked; it is time to look
+            try:
+                if self._losses_suspected.is_set():
+                    await self._cancel_lost()
+                    self._losses_suspected.clear()
                 await self._recheck_cancels()
                 row = await queue_get(self._pool, schema=self._schema, name=self._queue)
                 self._on_paused(row.paused_at is not None)
@@ -85,6 +94,11 @@ class QueueWatch:
                 self._logger.warning("queue %s has no row; the heartbeat restores it", self._queue)
             except DATABASE_ERRORS as error:
                 self._failed("looking after", error)
+                await asyncio.sleep(_PAUSE)
+
+    def suspect_losses(self) -> None:
+        """Look at once which running jobs were given to others, and cancel those."""
+        self._losses_suspected.set()
 
     async def heartbeat_loop(self) -> None:
         """Keep the queue's row fresh until cancelled, or the leader would delete it."""
@@ -112,6 +126,25 @@ class QueueWatch:
             for job_id in found:
                 snapshot[job_id].cancel(CancelCause.REMOTE)
         self.signal_rechecked.fire(len(ids))
+
+    async def _cancel_lost(self) -> None:
+        # What they still do would be done twice; their outcomes do not count any more.
+        snapshot = dict(self._active)
+        held = await job_get_held(
+            self._pool,
+            schema=self._schema,
+            ids=list(snapshot),
+            attempted_at=[executor.attempted_at for executor in snapshot.values()],
+            timeout=TIMEOUT,
+        )
+        lost = [executor for job_id, executor in snapshot.items() if job_id not in held]
+        for executor in lost:
+            executor.cancel(CancelCause.REMOTE)
+        if lost:
+            self._logger.warning(
+                "%d running job(s) of queue %s were given to others, and are cancelled here",
+                *(len(lost), self._queue),
+            )
 
     def _hear_insert(self, payload: str) -> None:
         if self._parse(payload).get("queue") == self._queue:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from riverengine import JobState
+from riverengine import Job, JobState, QueueConfig
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import SystemClock
 from riverengine.run.dead_clients import DeadClientRescuer
@@ -57,6 +57,7 @@ def rescuer(pool: asyncpg.Pool, clock: FakeClock) -> DeadClientRescuer:
         has_table=True,
         max_deaths=3,
         on_replaced=lambda: None,
+        on_restored=lambda: None,
         logger=logging.getLogger("riverengine"),
     )
     return DeadClientRescuer(
@@ -230,6 +231,42 @@ async def test_a_client_whose_event_loop_is_blocked_keeps_its_jobs(
             await asyncio.sleep(0.3)
         assert await rescuer.run_once() == 0
     assert (await wait_for_state(pool, mine, JobState.RUNNING)).attempt == 1
+
+
+async def test_a_client_that_had_been_taken_for_dead_cancels_what_others_got(
+    pool: asyncpg.Pool,
+) -> None:
+    """It was frozen, and wakes up: what it goes on doing would be done twice."""
+    gate = Gate()
+    cancelled: asyncio.Queue[str] = asyncio.Queue()
+
+    async def work(job: Job[NoteArgs]) -> None:
+        try:
+            await gate(job)
+        except asyncio.CancelledError:
+            cancelled.put_nowait(job.args.text)
+            raise
+
+    queues = {"default": QueueConfig(max_workers=2)}
+    async with started(pool, NoteWorker(work), queues=queues, client_options=OPTIONS) as client:
+        lost = (await client.insert(NoteArgs(text="lost"))).job
+        kept = (await client.insert(NoteArgs(text="kept"))).job
+        for _ in range(2):
+            await gate.next()
+        # Somebody else took one of them, as it does with all jobs of the dead.
+        await pool.execute(
+            "UPDATE river_job SET attempt = 2, attempted_at = now(), attempted_by ="
+            " array_append(attempted_by, 'somebody') WHERE id = $1",
+            lost.id,
+        )
+        await pool.execute("DELETE FROM riverengine_client")
+        async with asyncio.timeout(10):
+            assert await cancelled.get() == "lost"
+        gate.opened.set()
+        await wait_for_state(pool, kept.id, JobState.COMPLETED)
+        row = await stored(pool, lost.id)
+        assert (row.state, row.attempt, row.errors) == (JobState.RUNNING, 2, ())
+    assert cancelled.empty()
 
 
 async def test_long_silent_rows_without_jobs_are_forgotten(

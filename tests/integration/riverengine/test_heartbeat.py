@@ -66,6 +66,7 @@ async def beating(
         has_table=True,
         max_deaths=3,
         on_replaced=lambda: None,
+        on_restored=lambda: None,
         logger=logging.getLogger("riverengine"),
         timings=timings,
     )

@@ -84,6 +84,7 @@ def nodes(plan: dict[str, Any]) -> Sequence[dict[str, Any]]:
         ("job_fetch.sql", "job_get_available", ("queue1", None, 100, "me")),
         ("job_fetch.sql", "job_get_available", ("queue1", ["kind1"], 100, "me")),
         ("job_fetch.sql", "job_get_cancel_requested", ([1, 2, 3],)),
+        ("job_fetch.sql", "job_get_held", ([1, 2, 3], [NOW, NOW, NOW])),
         ("client.sql", "client_claimants", ("_py", ["worker-1"])),
         ("client.sql", "job_take_back", ("client", None, 3, "text", "%s")),
         ("job_finish.sql", "job_complete_plain", (*ONE, [NOW], "client")),

@@ -52,3 +52,11 @@ WHERE id = ANY ($1::bigint[])
     AND state = 'running'
     AND metadata ? 'cancel_attempted_at'
 ORDER BY id;
+
+-- name: job_get_held
+-- Those of the given claims that still hold their job.
+SELECT job.id
+FROM unnest($1::bigint[], $2::timestamptz[]) AS claim (id, attempted_at)
+INNER JOIN /* SCHEMA */river_job AS job ON job.id = claim.id
+WHERE job.state = 'running'
+    AND job.attempted_at = claim.attempted_at;

@@ -1,0 +1,53 @@
+"""A worker process with a periodic job for every second of the calendar; for tests of leaders."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+import asyncpg
+
+from riverengine import Client, Config, Job, PeriodicJob, QueueConfig, Worker, Workers
+
+
+@dataclass(frozen=True)
+class TickArgs:
+    """Nothing to say."""
+
+    kind: ClassVar[str] = "tick"
+
+
+class TickWorker(Worker[TickArgs]):
+    """Nothing to do."""
+
+    async def work(self, job: Job[TickArgs]) -> None:
+        pass
+
+
+class EverySecond:
+    """The full seconds of the calendar."""
+
+    def next(self, current: datetime) -> datetime:
+        return current.replace(microsecond=0) + timedelta(seconds=1)
+
+
+async def main(url: str) -> None:
+    """Work until killed."""
+    workers = Workers()
+    workers.add(TickWorker())
+    tick = PeriodicJob(
+        EverySecond(), lambda: (TickArgs(), None), id="tick", catch_up=timedelta(minutes=1)
+    )
+    async with asyncpg.create_pool(url, min_size=1, max_size=5) as pool:
+        config = Config(queues={"default": QueueConfig(max_workers=5)})
+        client = Client(pool, config, workers=workers, periodic_jobs=[tick])
+        await client.start()
+        print(client.id, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
