@@ -49,3 +49,39 @@ async def test_cut_connections_lose_no_job(database_url: str) -> None:
     assert {row["text"] for row in rows} == {str(number) for number in range(400)}
     for row in rows:
         assert ran[row["text"]] == row["attempt"]
+
+
+_BACKENDS = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY backend_start"
+)
+
+
+async def test_each_connection_that_is_terminated_is_replaced_within_seconds(
+    database_url: str,
+) -> None:
+    """Listener, heartbeats, fetches, outcomes, elections: whichever it is."""
+    observer = await asyncpg.connect(database_url)
+    terminated = 0
+    try:
+        async with (
+            asyncpg.create_pool(database_url, min_size=2, max_size=5) as pool,
+            started(pool, NoteWorker()) as client,
+            client.subscribe() as events,
+        ):
+            for round_ in range(60):
+                pids = [row["pid"] for row in await observer.fetch(_BACKENDS)]
+                pid = pids[round_ % len(pids)]
+                terminated += await observer.fetchval(
+                    "SELECT pg_terminate_backend($1)::integer", pid
+                )
+                await observer.execute("INSERT INTO river_job (kind, args) VALUES ('note', '{}')")
+                await events.next(timeout=5)
+            async with asyncio.timeout(20):
+                while client.health.notifications != "listening":  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            connections = len(await observer.fetch(_BACKENDS))
+            assert connections <= 5 + 2
+    finally:
+        await observer.close()
+    assert terminated >= 50

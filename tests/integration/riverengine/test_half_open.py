@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -10,6 +11,7 @@ import asyncpg
 import pytest
 
 from riverengine import AmbiguousCommitError, Client, JobState
+from riverengine.run.connect import connect_beside
 from tests.integration.riverengine.working import (
     Gate,
     NoteArgs,
@@ -155,3 +157,15 @@ async def test_cut_connections_are_got_over_at_once(
             proxy.cut_all()
             await Client(pool).insert(NoteArgs(text=str(round_)))
             await events.next(timeout=15)
+
+
+async def test_connections_beside_the_pool_have_the_kernel_look_after_them(
+    pool: asyncpg.Pool,
+) -> None:
+    connection = await connect_beside(pool)
+    try:
+        sock = connection._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+    finally:
+        await connection.close()
