@@ -151,7 +151,7 @@ class BoundedPool:
         limit = TIMEOUT if timeout is None else timeout
         async with self.acquire(timeout=limit) as connection:
             transaction = connection.transaction()
-            await transaction.start()
+            await _begin(connection, transaction)
             try:
                 yield connection
             except BaseException:
@@ -225,6 +225,22 @@ class BoundedPool:
             _terminate(kept)
         self._logger.warning("PostgreSQL did not answer; the pool's connections are replaced")
         await self._pool.expire_connections()
+
+
+async def _begin(connection: asyncpg.Connection, transaction: Any) -> None:
+    """Start the transaction, or leave none behind."""
+    # Were BEGIN itself cancelled, asyncpg would take the transaction for open for ever.
+    begun = asyncio.ensure_future(transaction.start())
+    try:
+        await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        await asyncio.wait({begun}, timeout=_GRACE)
+        if begun.done() and begun.exception() is None:
+            await _roll_back(connection, transaction)
+        else:
+            begun.cancel()
+            _terminate(connection)
+        raise
 
 
 async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:

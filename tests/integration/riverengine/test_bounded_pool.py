@@ -282,3 +282,31 @@ async def test_an_argument_the_driver_refuses_is_not_ambiguous(pool: asyncpg.Poo
         await bounded.write("SELECT $1::integer", "text")
     with pytest.raises(asyncpg.DivisionByZeroError):
         await bounded.write("SELECT 1 / $1::integer", 0)
+
+
+async def test_a_transaction_cancelled_while_it_begins_leaves_nothing_behind(
+    pool: asyncpg.Pool,
+) -> None:
+    bounded = BoundedPool(pool)
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, complaint: complaints.append(complaint)
+    )
+
+    async def begin() -> None:
+        async with bounded.transaction():
+            await asyncio.Event().wait()
+
+    for steps in range(20):
+        task = asyncio.create_task(begin())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert complaints == []
+    left = await bounded.fetchval(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+    )
+    assert left == 0
