@@ -19,6 +19,9 @@ from types import FrameType
 from riverengine.work.context import WorkContext, enter_work
 from riverengine.work.process_task import ProcessResult, ProcessTask, RemoteError
 
+BEGUN = b"begun"
+"""Sent before a job is worked: until then it may be given to another process."""
+
 
 class _Cancellation:
     """Turns the signal into a cancellation of the work under way."""
@@ -52,6 +55,7 @@ def serve(tasks: Connection, alive: Connection) -> None:
             payload = tasks.recv_bytes()
         except EOFError:
             return
+        tasks.send_bytes(BEGUN)
         tasks.send_bytes(_worked(payload, cancellation))
 
 

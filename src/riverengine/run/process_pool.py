@@ -34,6 +34,7 @@ from riverengine.work.registry import Workers
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT = 2.0
+_MAX_PROCESSES_TRIED = 3
 
 
 def check_process_workers(workers: Workers) -> None:
@@ -50,6 +51,10 @@ def check_process_workers(workers: Workers) -> None:
                 f"the worker of kind {kind!r} cannot be sent to a process "
                 f"({type(error).__name__}): define it at the top of a module",
             ) from error
+
+
+class _NotBegunError(Exception):
+    """The process died before it began the work: another one may do it."""
 
 
 class _Process:
@@ -78,8 +83,16 @@ class _Process:
         return bool(self._process.is_alive())
 
     def exchange(self, payload: bytes) -> bytes:
-        """Send a task and wait for its result. Raises ``EOFError`` or ``OSError`` when it died."""
-        self._tasks.send_bytes(payload)
+        """Send a task and wait for its result.
+
+        Raises ``_NotBegunError`` when the process died before the work began, ``EOFError`` or
+        ``OSError`` when it died later.
+        """
+        try:
+            self._tasks.send_bytes(payload)
+            self._tasks.recv_bytes()
+        except (EOFError, OSError) as error:
+            raise _NotBegunError from error
         return self._tasks.recv_bytes()
 
     def cancel(self) -> None:
@@ -139,26 +152,18 @@ class ProcessPool:
         except Exception as error:
             raise WorkProcessSendError(type(error).__name__) from error
         async with self._places:
-            process = await self._free_process()
-            self._busy.add(process)
-            answer = asyncio.get_running_loop().run_in_executor(
-                self._threads, process.exchange, payload
-            )
-            on_begin()
-            was_cancelled = await self._answered(process, answer)
-            death = answer.exception()
-            if death is None and not was_cancelled:
-                self._busy.discard(process)
-                self._idle.append(process)
-            else:
-                # What the job started does not outlive it, even if it went quietly itself.
-                process.kill()
-                code = await self._discard(process)
-                if was_cancelled and death is not None:
-                    raise asyncio.CancelledError
-                if death is not None:
-                    raise WorkProcessDiedError(code) from death
-        result: ProcessResult = pickle.loads(answer.result())  # noqa: S301 - of our own process
+            for tried in range(1, _MAX_PROCESSES_TRIED + 1):
+                process = await self._free_process()
+                if tried == 1:
+                    on_begin()
+                try:
+                    answer = await self._worked(process, payload)
+                except _NotBegunError:
+                    if tried == _MAX_PROCESSES_TRIED:
+                        raise WorkProcessDiedError(None) from None
+                else:
+                    break
+        result: ProcessResult = pickle.loads(answer)  # noqa: S301 - of our own process
         return result
 
     async def close(self) -> None:
@@ -186,6 +191,31 @@ class ProcessPool:
                 self._idle.append(starting.result())
             raise
         return starting.result()
+
+    async def _worked(self, process: _Process, payload: bytes) -> bytes:
+        """What the process answers; it is ready for the next job then, or gone."""
+        self._busy.add(process)
+        answer = asyncio.get_running_loop().run_in_executor(
+            self._threads, process.exchange, payload
+        )
+        was_cancelled = await self._answered(process, answer)
+        death = answer.exception()
+        if death is None and not was_cancelled:
+            self._busy.discard(process)
+            self._idle.append(process)
+            return answer.result()
+        # What the job started does not outlive it, even if it went quietly itself.
+        process.kill()
+        code = await self._discard(process)
+        if death is None:
+            return answer.result()
+        task = asyncio.current_task()
+        if was_cancelled or (task is not None and task.cancelling()):
+            # The second: cancelled while the dead process was buried.
+            raise asyncio.CancelledError
+        if isinstance(death, _NotBegunError):
+            raise death
+        raise WorkProcessDiedError(code) from death
 
     async def _answered(self, process: _Process, answer: asyncio.Future[bytes]) -> bool:
         """Wait for the end of the work; whether it had to be cancelled.
