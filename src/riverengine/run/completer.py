@@ -124,7 +124,15 @@ class Completer(Service):
 
     async def drain(self) -> None:
         """Return when every outcome handed over is written or refused."""
-        await self._idle.wait()
+        idle = asyncio.create_task(self._idle.wait(), name="riverengine:completer:drain")
+        try:
+            if self._task is not None:
+                await asyncio.wait({idle, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            while not self._idle.is_set():
+                # Somebody cancelled the service's task: what it left is written here.
+                await self._flush()
+        finally:
+            idle.cancel()
 
     async def run(self) -> None:
         """Write until cancelled."""
