@@ -59,6 +59,12 @@ BOUNDS = {
     "mixed": Bounds(least_throughput=1.0, most_p95=1.25),
 }
 """River's gate, tightened."""
+GROUP_BOUNDS = {
+    "enqueue": Bounds(least_throughput=0.4, most_p95=2.0),
+    "worker": Bounds(least_throughput=0.8, most_p95=1.25),
+    "mixed": Bounds(least_throughput=0.8, most_p95=1.25),
+}
+"""River's own, for engines against the slowest other: two of one program differ by noise alone."""
 
 
 async def run(adapter: Adapter, observer: Observer, mode: str, jobs: int = JOBS) -> Metrics:
