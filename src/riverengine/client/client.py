@@ -36,7 +36,7 @@ from riverengine.run.maintenance.maintainer import Maintainer
 from riverengine.run.maintenance.periodic_job import PeriodicJob, PeriodicJobBundle
 from riverengine.run.notifier import Notifier
 from riverengine.run.pipeline import WorkChains
-from riverengine.run.pooler import open_notifier
+from riverengine.run.pooler import open_notifier, warn_of_kept_statements
 from riverengine.run.presence import Presence
 from riverengine.run.process_pool import ProcessPool, check_process_workers
 from riverengine.run.producer import Producer
@@ -246,7 +246,9 @@ class Client(AdminApi, FinishApi, HealthApi):
         assert self.workers is not None
         self._work = self._work_settings(self.workers)
         await self._presence.start()
-        if not config.poll_only:
+        if config.poll_only:
+            await warn_of_kept_statements(database=self.database, pool=self.pool, logger=logger)
+        else:
             self._notifier = await open_notifier(
                 self._connect,
                 database=self.database,

@@ -65,7 +65,7 @@ async def open_notifier(
     await notifier.stop()
     async with database.acquire() as connection:
         shared = await is_session_shared(connection)
-    if shared and pool._connect_kwargs.get("statement_cache_size", _DEFAULT_CACHE):
+    if shared and _keeps_statements(pool):
         raise ConfigError(
             "pool",
             "PostgreSQL is reached through a transaction pooler, which mixes up prepared "
@@ -77,3 +77,25 @@ async def open_notifier(
         " the transaction pooler" if shared else "",
     )
     return None
+
+
+async def warn_of_kept_statements(
+    *, database: BoundedPool, pool: asyncpg.Pool, logger: logging.Logger
+) -> None:
+    """Warn a client that polls of a pool whose prepared statements a pooler may mix up.
+
+    Whether it does depends on the pooler's mode and release, which nothing tells.
+    """
+    if not _keeps_statements(pool):
+        return
+    async with database.acquire() as connection:
+        shared = await is_session_shared(connection)
+    if shared:
+        logger.warning(
+            "PostgreSQL is reached through a pooler; in transaction mode it may mix up prepared "
+            "statements: create the pool with riverengine.open_pool"
+        )
+
+
+def _keeps_statements(pool: asyncpg.Pool) -> bool:
+    return bool(pool._connect_kwargs.get("statement_cache_size", _DEFAULT_CACHE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
@@ -26,8 +27,10 @@ from riverengine import (
     QueueConfig,
     open_pool,
 )
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.connect import connect_beside
 from riverengine.run.heartbeat import HeartbeatState
+from riverengine.run.pooler import warn_of_kept_statements
 from riverjobs.river_manager import connect_pool
 from tests.integration.riverengine.test_heartbeat import OPTIONS, QUICK, beating, left_running
 from tests.integration.riverengine.working import (
@@ -43,7 +46,7 @@ from tests.integration.riverengine.working import (
 
 _SETTINGS = """
 [databases]
-* = host={host} port={port} user={user}
+* = host={host} port={port} user={user}{password}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {own_port}
@@ -86,6 +89,7 @@ def pgbouncer(server_url: str) -> Iterator[int]:
                 host=server.hostname,
                 port=server.port,
                 user=server.username,
+                password=f" password={server.password}" if server.password else "",
                 own_port=port,
                 folder=folder,
             ),
@@ -181,6 +185,16 @@ async def test_a_pool_that_keeps_statements_is_refused(pooled_url: str) -> None:
         client = Client(careless, config, workers=workers_of(NoteWorker()))
         with pytest.raises(ConfigError, match="statement_cache_size=0"):
             await client.start()
+
+
+async def test_a_client_that_polls_is_warned_of_a_pool_that_keeps_statements(
+    pooled_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # One connection, so that nothing is mixed up.
+    async with asyncpg.create_pool(pooled_url, min_size=1, max_size=1) as careless:
+        database, logger = BoundedPool(careless), logging.getLogger("riverengine")
+        await warn_of_kept_statements(database=database, pool=careless, logger=logger)
+    assert "riverengine.open_pool" in caplog.text
 
 
 async def test_a_pool_opened_for_a_pooler_keeps_no_statements(
