@@ -12,6 +12,7 @@ from riverengine.config import Config
 from riverengine.drivers import AsyncTransaction, Database
 from riverengine.drivers.recognise import async_executor
 from riverengine.queries.statement import Executor
+from riverengine.queries.transaction import transaction_check
 from riverengine.run.clock import Clock
 from riverengine.work.extensions import Extensions
 
@@ -41,11 +42,23 @@ class ClientCore:
         tx: the caller's, used as it is, without a savepoint: an error aborts the caller's
         transaction. None opens one, committed when the block ends well.  timeout: seconds that the
         client's own transaction may last, 10 for None.  Raises ``TimeoutError`` when it lasts
-        longer, ``AmbiguousCommitError`` when the connection broke while COMMIT was under way.
+        longer, ``AmbiguousCommitError`` when the connection broke while COMMIT was under way, and
+        ``asyncpg.InFailedSQLTransactionError`` when the block ends well although an error in it
+        aborted the transaction: PostgreSQL would answer COMMIT by rolling back, without an error.
 
         The connection is asyncpg's, or what stands for another driver's: ``fetch``, ``fetchrow``,
         ``fetchval`` and ``execute`` work on all.
         """
+        async with self._transaction(tx, timeout=timeout) as connection:
+            yield connection
+            if tx is None:
+                await transaction_check(connection)
+
+    @asynccontextmanager
+    async def _transaction(
+        self, tx: AsyncTransaction | None = None, *, timeout: float | None = None
+    ) -> AsyncIterator[asyncpg.Connection]:
+        """As :meth:`transaction`, for blocks that let every error of the database out."""
         if tx is not None:
             yield async_executor(tx)
             return

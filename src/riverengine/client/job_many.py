@@ -102,7 +102,7 @@ class JobManyApi(ClientCore):
         while True:
             try:
                 seconds = None if timeout is None else timeout.total_seconds()
-                async with self.transaction(tx, timeout=seconds) as connection:
+                async with self._transaction(tx, timeout=seconds) as connection:
                     return await run(connection)
             except Exception as error:
                 # What won the race is visible to the next try. A caller's transaction is aborted.

@@ -30,7 +30,7 @@ class JobApi(ClientCore):
         A running job is still ``running`` in the result: its client cancels the work, and the
         worker's answer decides.  A final job stays as it is.
         """
-        async with self.transaction(tx) as connection:
+        async with self._transaction(tx) as connection:
             return await job_admin.job_cancel(
                 connection,
                 schema=self.config.schema,
@@ -44,12 +44,12 @@ class JobApi(ClientCore):
         A running job stays as it is.  A job without attempts left gets one more.  Raises
         ``UniqueConflictError`` when another job took its unique key meanwhile.
         """
-        async with self.transaction(tx) as connection:
+        async with self._transaction(tx) as connection:
             return await job_admin.job_retry(connection, schema=self.config.schema, job_id=job_id)
 
     async def job_delete(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """Delete a job and return it; raises ``JobNotFoundError`` or ``JobRunningError``."""
-        async with self.transaction(tx) as connection:
+        async with self._transaction(tx) as connection:
             return await job_admin.job_delete(connection, schema=self.config.schema, job_id=job_id)
 
     async def job_update(

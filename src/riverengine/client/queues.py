@@ -56,7 +56,7 @@ class QueueApi(ClientCore):
 
         Running jobs go on.  Raises ``QueueNotFoundError``.
         """
-        async with self.transaction(tx) as connection:
+        async with self._transaction(tx) as connection:
             await queries.queue_pause(connection, schema=self.config.schema, name=name)
 
     async def queue_resume(self, name: str, *, tx: AsyncTransaction | None = None) -> None:
@@ -64,7 +64,7 @@ class QueueApi(ClientCore):
 
         Raises ``QueueNotFoundError``.
         """
-        async with self.transaction(tx) as connection:
+        async with self._transaction(tx) as connection:
             await queries.queue_resume(connection, schema=self.config.schema, name=name)
 
     async def queue_update(
@@ -83,7 +83,7 @@ class QueueApi(ClientCore):
         text = encode_json(metadata, "metadata") if isinstance(metadata, Mapping) else metadata
         if text is not None:
             text = _checked_metadata(name, text)
-        async with self.transaction(tx) as connection:
+        async with self._transaction(tx) as connection:
             return await queries.queue_update(
                 connection, schema=self.config.schema, name=name, metadata_json=text
             )

@@ -18,6 +18,7 @@ from riverengine.conformance.connections import Connections
 from riverengine.conformance.errors import MissingError, RejectedError
 from riverengine.conformance.json_text import member_text
 from riverengine.conformance.observations import Observations
+from riverengine.queries.transaction import transaction_check
 from riverengine.types.job import Json
 
 _LOGGER = logging.getLogger("riverengine")
@@ -154,7 +155,7 @@ class Session:
         try:
             if commit:
                 # The driver does not tell that PostgreSQL rolls an aborted transaction back.
-                await found.connection.fetchval("SELECT 1")
+                await transaction_check(found.connection)
                 await found.transaction.commit()
             else:
                 await found.transaction.rollback()

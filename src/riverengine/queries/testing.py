@@ -10,13 +10,13 @@ import asyncpg
 
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.statement import Executor, Record, statement
+from riverengine.queries.transaction import transaction_check
 from riverengine.types.errors import JobNotFoundError
 from riverengine.types.job import JobRow
 
 _FILE = "testing.sql"
 _GET_BY_KIND_MANY = statement(_FILE, "job_get_by_kind_many")
 _START_ATTEMPT = statement(_FILE, "job_start_attempt")
-_PROBE = statement(_FILE, "transaction_probe")
 _SCHEMA_CREATE = statement(_FILE, "schema_create_command")
 _SCHEMA_DROP = statement(_FILE, "schema_drop_command")
 _SCHEMA_EMPTY = statement(_FILE, "schema_empty_command")
@@ -46,7 +46,7 @@ async def job_start_attempt(
 async def transaction_is_aborted(tx: Executor) -> bool:
     """Whether an error broke the transaction, so that only a rollback is possible."""
     try:
-        await tx.fetchval(_PROBE.sql(None))
+        await transaction_check(tx)
     except asyncpg.InFailedSQLTransactionError:
         return True
     return False

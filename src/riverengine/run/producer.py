@@ -109,7 +109,7 @@ class Producer(Service):
         self.fetch_errors: int = 0
         """Failed fetches since the start, for metrics."""
         self.signal_fetched: TestSignal[int] = TestSignal()
-        self.watch = QueueWatch(
+        self.watch: QueueWatch = QueueWatch(
             pool,
             queue=queue,
             schema=config.schema,

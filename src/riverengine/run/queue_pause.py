@@ -17,7 +17,7 @@ class QueuePause:
     """
 
     def __init__(self, queue: str, events: EventHub) -> None:
-        self.is_paused = False
+        self.is_paused: bool = False
         self._queue = queue
         self._events = events
         self._untold: list[EventKind] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -120,6 +121,25 @@ async def test_the_caller_s_transaction_decides(
         assert await pool.fetchval("SELECT count(*) FROM river_job") == 0
         await (transaction.commit() if commit else transaction.rollback())
     assert await pool.fetchval("SELECT count(*) FROM river_job") == (3 if commit else 0)
+
+
+@pytest.mark.parametrize("savepoint", [True, False])
+async def test_a_swallowed_error_is_told_where_the_commit_would_roll_back(
+    client: Client, pool: asyncpg.Pool, savepoint: bool
+) -> None:
+    async def insert_and_swallow() -> None:
+        async with client.transaction() as tx:
+            await client.insert(NoteArgs(), tx=tx)
+            with suppress(asyncpg.DivisionByZeroError):
+                async with tx.transaction() if savepoint else nullcontext():
+                    await tx.fetchval("SELECT 1 / 0")
+
+    if savepoint:
+        await insert_and_swallow()
+    else:
+        with pytest.raises(asyncpg.InFailedSQLTransactionError):
+            await insert_and_swallow()
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == int(savepoint)
 
 
 async def test_a_duplicate_returns_the_holder(client: Client, pool: asyncpg.Pool) -> None:

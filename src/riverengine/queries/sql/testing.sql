@@ -42,7 +42,3 @@ SELECT nspname::text AS name
 FROM pg_catalog.pg_namespace
 WHERE starts_with(nspname::text, $1::text)
 ORDER BY nspname;
-
--- name: transaction_probe
--- Fails in a transaction that an earlier error aborted.
-SELECT 1;
