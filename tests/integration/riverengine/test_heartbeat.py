@@ -117,13 +117,26 @@ async def test_a_blocked_event_loop_beats_on(database_url: str, pool: asyncpg.Po
     assert ages[0] < 1
 
 
-async def test_a_deleted_row_comes_back(
-    pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "happened",
+    [
+        "DELETE FROM riverengine_client",
+        # Deleted, and made again by another client that saw a job of a client without a row.
+        "UPDATE riverengine_client SET incarnation = '00000000-0000-0000-0000-000000000000'",
+    ],
+    ids=["deleted", "expected"],
+)
+async def test_a_lost_row_comes_back(
+    pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture, happened: str
 ) -> None:
     async with started(pool, NoteWorker(), client_options=OPTIONS):
-        await pool.execute("DELETE FROM riverengine_client")
-        await wait_for_yes(pool, "SELECT count(*) = 1 FROM riverengine_client")
+        own = await pool.fetchval("SELECT incarnation FROM riverengine_client")
+        await pool.execute(happened)
+        await wait_for_yes(
+            pool, "SELECT count(*) = 1 FROM riverengine_client WHERE incarnation = $1", own
+        )
         await wait_until(lambda: "taken for dead" in caplog.text)
+    assert caplog.text.count("taken for dead") == 1
 
 
 async def test_a_client_whose_id_another_process_took_stops(pool: asyncpg.Pool) -> None:

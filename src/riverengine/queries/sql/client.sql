@@ -28,8 +28,14 @@ WHERE $5::timestamptz IS NULL
 RETURNING started_at;
 
 -- name: client_beat
--- A heartbeat, which also restores a row that somebody deleted: true then. No row when another
--- process took the id.
+-- A heartbeat, which also restores a row that was deleted, or stands for a client that was missing:
+-- true then. No row when another process took the id.
+WITH former AS (
+    SELECT incarnation
+    FROM /* SCHEMA */riverengine_client
+    WHERE id = $1::text
+)
+
 INSERT INTO /* SCHEMA */riverengine_client AS client (
     id, incarnation, host, pid, started_at, heartbeat_at
 )
@@ -42,7 +48,8 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE client.incarnation IN (
     excluded.incarnation, '00000000-0000-0000-0000-000000000000'::uuid
 )
-RETURNING xmax = 0 AS restored;
+RETURNING
+    xmax = 0 OR NOT EXISTS (SELECT FROM former WHERE former.incarnation = $2::uuid) AS restored;
 
 -- name: client_last_heartbeat
 SELECT heartbeat_at
