@@ -7,17 +7,22 @@ client, even when that is killed.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import inspect
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Coroutine
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from types import FrameType
 
 from riverengine.work.context import WorkContext, enter_work
 from riverengine.work.process_task import ProcessResult, ProcessTask, RemoteError
+
+_PR_SET_PDEATHSIG = 1
 
 BEGUN = b"begun"
 """Sent before a job is worked: until then it may be given to another process."""
@@ -46,6 +51,7 @@ def serve(tasks: Connection, alive: Connection) -> None:
     if hasattr(os, "setpgid"):
         # A group of its own: it is killed together with what its jobs started.
         os.setpgid(0, 0)
+    _die_with_fork_server()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cancellation = _Cancellation()
     cancellation.install()
@@ -57,6 +63,21 @@ def serve(tasks: Connection, alive: Connection) -> None:
             return
         tasks.send_bytes(BEGUN)
         tasks.send_bytes(_worked(payload, cancellation))
+
+
+def _die_with_fork_server() -> None:
+    """Die with the server that forked this process, which dies with the client.
+
+    Code that never lets go of the interpreter keeps the thread that watches the client from acting.
+    """
+    server = getattr(forkserver, "_forkserver", None)
+    fd: int | None = getattr(server, "_forkserver_alive_fd", None)
+    if sys.platform != "linux" or server is None or fd is None:
+        return
+    # The server lives as long as anybody holds this, and its children inherit it.
+    os.close(fd)
+    server._forkserver_alive_fd = None
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _die_with_client(alive: Connection) -> None:

@@ -110,6 +110,9 @@ def _linger(job: Job[ProcessArgs]) -> None:
         told.write_text(str(os.getpid()), encoding="utf-8")
     if job.args.do == "ignore":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if job.args.do == "spin":
+        # Lets neither signals nor other threads of the process have a turn.
+        sum(range(10**13))
     try:
         time.sleep(FOREVER)
     except asyncio.CancelledError:

@@ -173,12 +173,13 @@ async def test_a_timeout_cancels_the_job_in_its_process(pool: asyncpg.Pool, tmp_
     assert path.read_text(encoding="utf-8") == "cancelled True"
 
 
+@pytest.mark.parametrize("do", ["ignore", "spin"])
 async def test_a_job_that_ignores_its_timeout_is_killed_with_its_process(
-    pool: asyncpg.Pool, tmp_path: Path
+    pool: asyncpg.Pool, tmp_path: Path, do: str
 ) -> None:
     path = tmp_path / "told"
     timeout = timedelta(seconds=1)
-    row = _row(await _event(pool, ProcessArgs(do="ignore", path=str(path)), timeout))
+    row = _row(await _event(pool, ProcessArgs(do=do, path=str(path)), timeout))
     assert row.errors[0].error == "job timed out after 1 s"
     pid = int(path.read_text(encoding="utf-8"))
     await wait_until(lambda: not _is_alive(pid))
@@ -212,10 +213,13 @@ async def test_an_idle_process_that_died_is_replaced(pool: asyncpg.Pool) -> None
     assert row.output["pid"] != first
 
 
-async def test_a_process_ends_with_its_client_even_if_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("do", ["sleep with child", "spin"])
+async def test_a_process_ends_with_its_client_even_if_that_is_killed(
+    tmp_path: Path, do: str
+) -> None:
     path = tmp_path / "told"
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.riverengine.process_parent", str(path)
+        *(sys.executable, "-m", "tests.integration.riverengine.process_parent", str(path), do)
     )
     pids = [int(pid) for pid in (await _told(path)).split()]
     assert all(_is_alive(pid) for pid in pids)
