@@ -29,7 +29,7 @@ def read_json(text: str) -> Json:
     Objects are of type :class:`ReadObject`; the last of repeated members counts.
     """
     try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -85,3 +85,6 @@ def _within_float(token: str) -> float:
 
 def _refuse(name: str) -> Json:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_object)

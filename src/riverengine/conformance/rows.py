@@ -12,6 +12,7 @@ from riverengine.types.job import AttemptError, JobRow, Json
 from riverengine.types.queue import Queue
 from riverengine.work.go_json import RawJson, format_time
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _FRACTION = re.compile(r"\.(\d+)", re.ASCII)
 
 
@@ -51,7 +52,7 @@ def job_json(row: JobRow) -> RawJson:
     metadata = row.metadata_json
     if not metadata.startswith("{") or not fits_float(metadata):
         metadata = "null"
-    rest = json.dumps(plain, separators=(",", ":"))[1:]
+    rest = _ENCODER.encode(plain)[1:]
     return RawJson(f'{{"args":{row.encoded_args},"metadata":{metadata},{rest}')
 
 

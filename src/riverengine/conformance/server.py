@@ -74,7 +74,7 @@ async def answer_line(session: Session, line: bytes) -> str:
             raise UnknownMethodError(f"there is no method {name!r}")
         method.params.check(params, "params")
         result = await _result(method, session, Call(params, text))
-        return write_json({"id": request_id, "jsonrpc": "2.0", "result": result})
+        return f'{{"id":{write_json(request_id)},"jsonrpc":"2.0","result":{write_json(result)}}}'
     except Exception as error:
         code = code_of(error)
         _LOGGER.log(
