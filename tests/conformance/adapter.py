@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 ERROR_CODES: Mapping[str, int] = {
@@ -171,6 +172,14 @@ class Adapter:
             and not self._output_ended
             and not self._waiting
         )
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time the process has used, which a busy machine does not change much."""
+        assert self._process is not None
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     async def open(self, database_url: str) -> None:
         """Start the process."""

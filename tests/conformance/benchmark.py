@@ -31,9 +31,14 @@ class Metrics:
 
     per_second: float
     p95_ms: float
+    cpu_ms: float = 0.0
+    """Processor time of the adapter per job."""
 
     def __str__(self) -> str:
-        return f"{self.per_second:,.0f} jobs/s, p95 {self.p95_ms:.1f} ms"
+        return (
+            f"{self.per_second:,.0f} jobs/s, p95 {self.p95_ms:.1f} ms,"
+            f" {self.cpu_ms:.2f} ms of CPU a job"
+        )
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,14 @@ GROUP_BOUNDS = {
 async def run(adapter: Adapter, observer: Observer, mode: str, jobs: int = JOBS) -> Metrics:
     """One run on empty tables."""
     await adapter.call("reset")
+    cpu = adapter.cpu_seconds
+
+    def cpu_ms() -> float:
+        return (adapter.cpu_seconds - cpu) * 1000 / jobs
+
     if mode == "enqueue":
         took = await adapter.call("benchmark_enqueue", jobs=jobs)
-        return Metrics(jobs / (took["duration_ns"] / 1e9), took["p95_ns"] / 1e6)
+        return Metrics(jobs / (took["duration_ns"] / 1e9), took["p95_ns"] / 1e6, cpu_ms())
 
     async def insert(number: int) -> int:
         job = await adapter.insert(f"{mode} {number}", behavior="sleep", duration_ms=WORK_MS)
@@ -99,6 +109,7 @@ async def run(adapter: Adapter, observer: Observer, mode: str, jobs: int = JOBS)
     )
     seconds = time.perf_counter() - begin
     await adapter.stop()
+    used = cpu_ms()
     worked = await adapter.jobs("list", limit=jobs)
     assert {job["id"] for job in worked} == set(ids)
     latencies = sorted(
@@ -106,7 +117,7 @@ async def run(adapter: Adapter, observer: Observer, mode: str, jobs: int = JOBS)
         for job in worked
     )
     assert {job["state"] for job in worked} == {"completed"}
-    return Metrics(jobs / seconds, latencies[math.ceil(jobs * 0.95) - 1])
+    return Metrics(jobs / seconds, latencies[math.ceil(jobs * 0.95) - 1], used)
 
 
 def _begin_of(job: JobJson, mode: str) -> datetime:
@@ -120,6 +131,7 @@ async def side_by_side(adapters: Sequence[Adapter], observer: Observer, mode: st
         Metrics(
             statistics.median(one.per_second for one in column),
             statistics.median(one.p95_ms for one in column),
+            statistics.median(one.cpu_ms for one in column),
         )
         for column in zip(*runs, strict=True)
     ]
