@@ -112,10 +112,10 @@ async def test_cancelling_a_task_on_a_silent_link_ends(
     async def use() -> None:
         if how == "statement":
             sent.set()
-            await bounded.execute("SELECT pg_sleep(20)", timeout=60)
+            await bounded.execute("SELECT pg_sleep(3)", timeout=60)
         async with bounded.transaction(timeout=60) as connection:
             sent.set()
-            await connection.execute("SELECT pg_sleep(20)")
+            await connection.execute("SELECT pg_sleep(3)")
 
     task = asyncio.create_task(use())
     await sent.wait()
