@@ -7,6 +7,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
+import asyncpg
+
 from riverengine.client.core import ClientCore
 from riverengine.drivers import AsyncTransaction
 from riverengine.queries import job_many
@@ -19,7 +21,7 @@ from riverengine.queries.job_many import (
     JobRetryManyParams,
     JobRetryManyResult,
 )
-from riverengine.queries.statement import Executor
+from riverengine.run.bounded_pool import TIMEOUT
 from riverengine.types.errors import UniqueConflictError
 
 _TRIES_OF_A_RACE = 3
@@ -38,8 +40,8 @@ class JobManyApi(ClientCore):
         while (result := await client.job_cancel_many(params)).last_id is not None:
             params = replace(params, after_id=result.last_id)
 
-    timeout: how long the call's own transaction may last, 10 s for None; ``TimeoutError`` then. A
-    deadlock with others is tried again.
+    timeout: how long the call may take, 10 s for None unless ``tx`` is given; ``TimeoutError``
+    then. A deadlock with others is tried again.
     """
 
     async def job_delete_many(
@@ -94,7 +96,7 @@ class JobManyApi(ClientCore):
 
     async def _change(
         self,
-        run: Callable[[Executor], Awaitable[_Result]],
+        run: Callable[..., Awaitable[_Result]],
         tx: AsyncTransaction | None,
         timeout: timedelta | None,
     ) -> _Result:
@@ -103,7 +105,15 @@ class JobManyApi(ClientCore):
             try:
                 seconds = None if timeout is None else timeout.total_seconds()
                 async with self._transaction(tx, timeout=seconds) as connection:
-                    return await run(connection)
+                    if (
+                        seconds is None
+                        and tx is None
+                        and isinstance(connection, asyncpg.Connection)
+                    ):
+                        seconds = TIMEOUT
+                    # The server must know the limit too: left to itself it would work on, and keep
+                    # its locks.
+                    return await run(connection, timeout=seconds)
             except Exception as error:
                 # What won the race is visible to the next try. A caller's transaction is aborted.
                 tries += 1

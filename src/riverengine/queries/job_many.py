@@ -152,16 +152,25 @@ async def job_count(
 
 
 async def job_delete_many(
-    db: Executor, *, schema: str | None, params: JobDeleteManyParams
+    db: Executor,
+    *,
+    schema: str | None,
+    params: JobDeleteManyParams,
+    timeout: float | None = None,
 ) -> JobDeleteManyResult:
     """Delete the first jobs that fit; raises ``UnfilteredError`` or ``NamedArgError``."""
     sql, arguments = change_query(_DELETE, schema, params)
-    records = await db.fetch(sql, *arguments)
+    records = await db.fetch(sql, *arguments, timeout=timeout)
     return JobDeleteManyResult([job_row_from_record(record) for record in records])
 
 
 async def job_cancel_many(
-    db: Executor, *, schema: str | None, params: JobCancelManyParams, attempted_at: datetime
+    db: Executor,
+    *,
+    schema: str | None,
+    params: JobCancelManyParams,
+    attempted_at: datetime,
+    timeout: float | None = None,
 ) -> JobCancelManyResult:
     """Cancel the first jobs that fit, or ask the clients of running ones to.
 
@@ -169,12 +178,16 @@ async def job_cancel_many(
     """
     more = {13: schema, 14: TOPIC_CONTROL, 15: encode_json(attempted_at)}
     sql, arguments = change_query(_CANCEL, schema, params, more)
-    records = await db.fetch(sql, *arguments)
+    records = await db.fetch(sql, *arguments, timeout=timeout)
     return JobCancelManyResult([job_row_from_record(record) for record in records])
 
 
 async def job_retry_many(
-    db: Executor, *, schema: str | None, params: JobRetryManyParams
+    db: Executor,
+    *,
+    schema: str | None,
+    params: JobRetryManyParams,
+    timeout: float | None = None,
 ) -> JobRetryManyResult:
     """Make the first jobs that fit available; raises ``UnfilteredError`` or ``NamedArgError``.
 
@@ -185,7 +198,7 @@ async def job_retry_many(
     conflicts: list[JobRow] = []
     sql, arguments = change_query(_RETRY, schema, params)
     try:
-        records = await db.fetch(sql, *arguments)
+        records = await db.fetch(sql, *arguments, timeout=timeout)
     except Exception as error:
         conflict = conflict_of(error)
         if conflict is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -371,6 +372,17 @@ async def test_a_statement_that_takes_too_long_is_given_up(client: Client) -> No
     with pytest.raises(TimeoutError):
         await client.job_delete_many(many, timeout=timedelta(milliseconds=50))
     assert await client.job_count() == 48
+    # Nor does the server go on with it: it would hold its locks as long as it sleeps.
+    async with asyncio.timeout(10):
+        while True:
+            at_work = await client.pool.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND state = 'active' AND query LIKE $1 AND pid <> pg_backend_pid()",
+                "%pg_sleep(60)%",
+            )
+            if not at_work:
+                break
+            await asyncio.sleep(0.01)
 
 
 async def test_queue_stats_tell_depth_and_latency(client: Client) -> None:
