@@ -146,26 +146,14 @@ class BoundedPool:
     ) -> AsyncIterator[asyncpg.Connection]:
         """A connection in a transaction of at most ``timeout``, committed if the block ends well.
 
-        Raises ``AmbiguousCommitError`` when the connection broke while COMMIT was under way, and
-        asyncpg's ``InFailedSQLTransactionError`` when the block swallowed an error of a statement:
-        PostgreSQL would answer such a COMMIT by a rollback, without an error.
+        Raises ``AmbiguousCommitError`` when the connection broke while COMMIT was under way.
         """
         limit = TIMEOUT if timeout is None else timeout
-        failed: list[object] = []
-
-        def note(query: Any) -> None:
-            if query.exception is not None:
-                failed.append(query.exception)
-
         async with self.acquire(timeout=limit) as connection:
             transaction = connection.transaction()
             await _begin(connection, transaction)
             try:
-                with connection.query_logger(note):
-                    yield connection
-                    await asyncio.sleep(0)  # asyncpg tells of a statement a moment later
-                if failed:
-                    await connection.execute("SELECT 1")
+                yield connection
             except BaseException:
                 await _roll_back(connection, transaction)
                 raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -217,32 +216,6 @@ async def test_a_connection_cut_at_the_end_is_ambiguous_and_a_unique_key_settles
     result = await client.insert(NoteArgs(text="once"), opts)
     assert result.unique_skipped_as_duplicate is stored
     assert await pool.fetchval("SELECT count(*) FROM river_job") == 1
-
-
-async def test_a_swallowed_error_is_no_silent_rollback(pool: asyncpg.Pool) -> None:
-    bounded = BoundedPool(pool)
-
-    async def careless() -> None:
-        async with bounded.transaction() as connection:
-            await connection.execute(
-                "INSERT INTO river_queue (name, updated_at) VALUES ('q', now())"
-            )
-            with suppress(asyncpg.DivisionByZeroError):
-                await connection.execute("SELECT 1 / 0")
-
-    with pytest.raises(asyncpg.InFailedSQLTransactionError):
-        await careless()
-    assert await pool.fetchval("SELECT count(*) FROM river_queue") == 0
-
-
-async def test_an_error_inside_of_a_savepoint_may_be_swallowed(pool: asyncpg.Pool) -> None:
-    bounded = BoundedPool(pool)
-    async with bounded.transaction() as connection:
-        await connection.execute("INSERT INTO river_queue (name, updated_at) VALUES ('q', now())")
-        with suppress(asyncpg.DivisionByZeroError):
-            async with connection.transaction():
-                await connection.execute("SELECT 1 / 0")
-    assert await pool.fetchval("SELECT count(*) FROM river_queue") == 1
 
 
 async def test_a_commit_the_database_refuses_is_not_ambiguous(pool: asyncpg.Pool) -> None:
