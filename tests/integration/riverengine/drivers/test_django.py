@@ -128,10 +128,8 @@ async def test_execute_wrappers_and_the_query_log_see_the_statements(pool: async
             SyncClient("default").insert(NoteArgs())
             SyncClient("default").insert_many_fast([NoteArgs()])
         # COPY is no execute of Django's; its announcement is.
-        assert [("INSERT INTO" in sql, "pg_notify" in sql) for sql in seen] == [
-            (True, True),
-            (False, True),
-        ]
+        told = [("INSERT INTO" in sql, "pg_notify" in sql) for sql in seen]
+        assert [each for each in told if any(each)] == [(True, True), (False, True)]
         logged = [query["sql"] for query in connection.queries]
         assert any("COPY" in sql for sql in logged)
         connection.force_debug_cursor = False
