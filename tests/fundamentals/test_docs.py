@@ -33,3 +33,9 @@ async def test_the_page_s_program_prints_what_the_page_says(
 def test_the_page_has_a_program_and_its_output(page: Path) -> None:
     assert blocks(page, "python")
     assert blocks(page, "text")
+
+
+def test_the_guide_lists_every_page_once() -> None:
+    text = (PAGES[0].parents[1] / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"\]\(engine/([\w-]+)\.md\)", text)
+    assert sorted(listed) == [page.stem for page in PAGES]
