@@ -18,6 +18,14 @@ from riverengine.schema.line import bundled_lines
 from riverengine.schema.migrator import Migrator
 
 _SERVER_URL = "RIVERJOBS_TEST_SERVER_URL"
+_EMPTY = (
+    "DELETE FROM river_job; DELETE FROM river_queue; DELETE FROM river_leader;"
+    "DELETE FROM river_notification; DELETE FROM riverengine_client"
+)
+_END_SESSIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 _numbers = itertools.count(1)
 _started: list[tuple[EmbeddedPostgres, tempfile.TemporaryDirectory[str]]] = []
 
@@ -93,18 +101,26 @@ async def _migrated_database(server_url: str) -> AsyncIterator[str]:
 async def database_url(_migrated_database: str) -> AsyncIterator[str]:
     """DSN of a database at River's newest version, its tables emptied after the test."""
     yield _migrated_database
-    await _execute(
-        _migrated_database,
-        "DELETE FROM river_job; DELETE FROM river_queue; DELETE FROM river_leader;"
-        "DELETE FROM river_notification; DELETE FROM riverengine_client",
-    )
+    try:
+        await _execute(_migrated_database, f"SET lock_timeout = '20s'; {_EMPTY}")
+    except asyncpg.LockNotAvailableError:
+        # A session outlived its test: it must not hold up the others'.
+        await _execute(_migrated_database, _END_SESSIONS)
+        await _execute(_migrated_database, _EMPTY)
+        raise
 
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     """A pool on ``database_url``."""
-    async with asyncpg.create_pool(database_url, min_size=1, max_size=20) as pool:
-        yield pool
+    pool = await asyncpg.create_pool(database_url, min_size=1, max_size=20)
+    yield pool
+    try:
+        async with asyncio.timeout(30):
+            await pool.close()
+    finally:
+        # Nothing happens to a pool that is closed; one with connections in use must end too.
+        pool.terminate()
 
 
 @pytest.fixture(autouse=True)
