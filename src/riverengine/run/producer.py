@@ -1,8 +1,7 @@
 """Fetches the jobs of one queue and keeps as many running as the queue's settings allow.
 
-Source: producer.go at v0.51.1 (protocol 5.2). Two deviations, for speed: while a backlog is known,
-slots that became free are refilled without awaiting the cooldown; and a poll that finds nothing
-starts no cooldown, so that a job announced just after it need not wait.
+Source: producer.go at v0.51.1 (protocol 5.2). Deviations, for speed: the pace of fetches
+(``fetch_limiter.py``); and while a backlog is known, free slots are refilled at once.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from riverengine.run.completer import Completer
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.events import EventHub
 from riverengine.run.executor import CancelCause, Executor
+from riverengine.run.fetch_limiter import FetchLimiter
 from riverengine.run.notifier import Notifier
 from riverengine.run.queue_pause import QueuePause
 from riverengine.run.queue_watch import TIMEOUT, QueueWatch
@@ -81,7 +81,8 @@ class Producer(Service):
         self._executor_for = executor_for
         self._clock = clock
         self._metric_hooks = config.extensions.metric_emit
-        self._cooldown = (settings.fetch_cooldown or config.fetch_cooldown).total_seconds()
+        cooldown = settings.fetch_cooldown or config.fetch_cooldown
+        self.limiter = FetchLimiter(cooldown.total_seconds(), clock)
         poll = settings.fetch_poll_interval or config.fetch_poll_interval
         self._poll_interval = poll.total_seconds()
         self._active: dict[JobId, Executor] = {}
@@ -105,7 +106,6 @@ class Producer(Service):
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._last_fetch = float("-inf")
         self.fetch_errors: int = 0
         """Failed fetches since the start, for metrics."""
         self.signal_fetched: TestSignal[int] = TestSignal()
@@ -208,7 +208,7 @@ class Producer(Service):
             if now >= poll_at:
                 self._requested = True
                 poll_at = self._next_poll()
-            delay = self._fetch_delay(now)
+            delay = self._fetch_delay()
             if delay is not None and delay <= 0:
                 await self._fetch()
                 continue
@@ -226,24 +226,22 @@ class Producer(Service):
     def _free(self) -> int:
         return self._settings.max_workers - self.running + self._stuck.slots
 
-    def _fetch_delay(self, now: float) -> float | None:
+    def _fetch_delay(self) -> float | None:
         """Seconds until the next fetch; None while none is wanted."""
         free = self._free()
         if self._draining or self.is_paused or not self._requested or free <= 0:
             return None
         if self._backlog and free * 2 >= self._settings.max_workers:
             return 0.0
-        return max(self._last_fetch + self._cooldown - now, 0.0)
+        return self.limiter.delay()
 
     async def _fetch(self) -> None:
         await self._completer.wait_for_room()
         limit = self._free()
         if self._draining or self.is_paused or limit <= 0:
             return
-        self._requested = False
-        if self._announced:
-            self._announced = False
-            self._last_fetch = self._clock.monotonic()
+        self.limiter.begin(announced=self._announced)
+        self._requested = self._announced = False
         self._fetching = True
         self._empty.clear()
         unsure = self._claims_unsure
@@ -260,8 +258,7 @@ class Producer(Service):
                 raise
             self._backlog = unsure or claimed >= limit
             self._claims_unsure = False
-            if claimed:
-                self._last_fetch = self._clock.monotonic()
+            self.limiter.end(found=claimed > 0)
             self._requested = self._requested or self._backlog
             self.signal_fetched.fire(claimed)
         except DATABASE_ERRORS as error:

@@ -39,6 +39,7 @@ from tests.integration.riverengine.working import (
     started,
     stored,
     wait_for_state,
+    wait_until,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -526,6 +527,25 @@ async def test_a_fetch_nobody_asked_for_starts_no_cooldown(pool: asyncpg.Pool) -
     ):
         await client.insert(NoteArgs())
         await ended(events)
+
+
+async def test_a_fetch_that_found_jobs_is_followed_soon_by_the_next(pool: asyncpg.Pool) -> None:
+    async with (
+        started(pool, NoteWorker(), poll=MINUTE, fetch_cooldown=MINUTE) as client,
+        client.subscribe() as events,
+    ):
+        for _ in range(5):
+            await client.insert(NoteArgs())
+            await ended(events)
+
+
+async def test_an_announced_fetch_that_found_nothing_is_followed_by_the_cooldown(
+    pool: asyncpg.Pool,
+) -> None:
+    async with started(pool, NoteWorker(), poll=MINUTE, fetch_cooldown=MINUTE) as client:
+        limiter = client.producers["default"].limiter
+        await pool.execute("SELECT pg_notify('public.river_insert', '{\"queue\": \"default\"}')")
+        await wait_until(lambda: limiter.delay() > 30)
 
 
 async def _tell_and_cancel(job: JobRow, error: BaseException) -> ErrorHandlerResult:
