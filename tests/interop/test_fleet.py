@@ -111,10 +111,25 @@ class Fleet:
         """Until every job has ended and both languages have led; each new leader rescues anew."""
         deadline = time.monotonic() + DRAIN_WITHIN
         await self._resume_all()
-        while await self._unfinished() or len(await self.led()) < 2:
+        while await self._unfinished():
             assert time.monotonic() < deadline, f"{await self._unfinished()} jobs have not ended"
             await asyncio.sleep(3)
             await self._request_resign()
+        for language in await self.led():
+            if len(await self.led()) < 2:
+                await self._leave_leading_to_others(language, deadline)
+
+    async def _leave_leading_to_others(self, language: str, deadline: float) -> None:
+        """A leader asked to resign is the first to compete again: its like must be away."""
+        away = [each for each in self.members if each.client_id.startswith(language)]
+        self.restarts += len(away)
+        for member in away:
+            assert await member.end(ENDS_WITHIN) == 0, f"{member.process_name} ended badly"
+        while len(await self.led()) < 2:
+            assert time.monotonic() < deadline, f"nobody but {language} leads"
+            await asyncio.sleep(0.5)
+        for member in away:
+            await member.start(self._settings, insert_seconds=0)
 
     async def _unfinished(self) -> int:
         count: int = await self.pool.fetchval(
