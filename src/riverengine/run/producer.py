@@ -82,7 +82,7 @@ class Producer(Service):
         self._clock = clock
         self._metric_hooks = config.extensions.metric_emit
         cooldown = settings.fetch_cooldown or config.fetch_cooldown
-        self.limiter = FetchLimiter(cooldown.total_seconds(), clock)
+        self.limiter: FetchLimiter = FetchLimiter(cooldown.total_seconds(), clock)
         poll = settings.fetch_poll_interval or config.fetch_poll_interval
         self._poll_interval = poll.total_seconds()
         self._active: dict[JobId, Executor] = {}
