@@ -56,6 +56,14 @@ class Rescue:
     scheduled_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class IndexArtifact:
+    """An index made by a concurrent rebuild. is_abandoned: unusable, and no rebuild needs it."""
+
+    name: str
+    is_abandoned: bool
+
+
 async def database_horizon(db: Executor, *, age: timedelta) -> tuple[datetime, datetime]:
     """The database's present, and the instant ``age`` before it."""
     row = await db.fetchrow(_HORIZON.sql(None), min(age, _LONGEST))
@@ -167,10 +175,15 @@ async def periodic_slot_claim(
     return not exists
 
 
-async def index_artifacts(db: Executor, *, schema: str | None, index: str) -> list[str]:
-    """Indexes an unfinished concurrent rebuild of ``index`` left behind."""
-    rows = await db.fetch(_INDEX_ARTIFACTS.sql(schema), schema, index)
-    return [row["name"] for row in rows]
+async def index_artifacts(
+    db: Executor, *, schema: str | None, index: str, own_pid: int = 0
+) -> list[IndexArtifact]:
+    """Indexes that look as if a concurrent rebuild of ``index`` made them.
+
+    own_pid: the session of one's own rebuild, whose end need not be waited for.
+    """
+    rows = await db.fetch(_INDEX_ARTIFACTS.sql(schema), schema, index, own_pid)
+    return [IndexArtifact(row["name"], row["is_abandoned"]) for row in rows]
 
 
 async def index_exists(db: Executor, *, schema: str | None, index: str) -> bool:

@@ -18,14 +18,11 @@ from riverengine.run.clock import SystemClock
 from riverengine.run.maintenance.cleaner import JobCleaner
 from riverengine.run.maintenance.interval_service import CircuitBreaker, MaintenanceTimings
 from riverengine.run.maintenance.queue_cleaner import QueueCleaner
-from riverengine.run.maintenance.reindexer import INDEX_NAMES, Reindexer, next_midnight
 from riverengine.run.maintenance.rescuer import ERROR_TEXT, JobRescuer
 from riverengine.run.maintenance.scheduler import JobScheduler
-from riverengine.types.schedule import NeverSchedule
 from riverengine.work.registry import Workers
 from riverengine.work.worker import NO_TIMEOUT, Job, Worker
 from tests.integration.riverengine.job_rows import insert_job, job, states
-from tests.integration.riverengine.working import wait_until
 
 NOW = MaintenanceTimings(stagger=timedelta(0), batch_pause=(timedelta(0), timedelta(0)))
 SMALL = replace(NOW, batch_size=2)
@@ -340,72 +337,6 @@ async def test_two_leaders_rescue_a_job_once(pool: asyncpg.Pool) -> None:
     counts = await asyncio.gather(rescuer(pool).run_once(), rescuer(pool, SMALL).run_once())
     assert sum(counts) == 20
     assert {len((await job(pool, id_))["errors"]) for id_ in ids} == {1}
-
-
-async def test_every_index_is_rebuilt_without_remains(
-    pool: asyncpg.Pool, database_url: str
-) -> None:
-    service = Reindexer(
-        lambda: asyncpg.connect(database_url), config=Config(), clock=SystemClock(), timings=NOW
-    )
-    assert await service.run_once() == list(INDEX_NAMES)
-    assert service.failures == 0
-    left = await pool.fetchval(r"SELECT count(*) FROM pg_class WHERE relname ~ '_cc(new|old)\d*$'")
-    assert left == 0
-
-
-async def test_a_missing_index_is_skipped(database_url: str) -> None:
-    service = Reindexer(
-        lambda: asyncpg.connect(database_url),
-        config=Config(reindexer_index_names=["nowhere", "river_job_kind"]),
-        clock=SystemClock(),
-        timings=NOW,
-    )
-    assert await service.run_once() == ["river_job_kind"]
-
-
-@pytest.mark.parametrize("hour", [0, 12, 23])
-def test_the_reindexer_runs_at_midnight(hour: int) -> None:
-    assert next_midnight(datetime(2026, 12, 31, hour, tzinfo=UTC)) == datetime(
-        2027, 1, 1, tzinfo=UTC
-    )
-
-
-async def test_the_reindexer_follows_the_schedule_given(database_url: str) -> None:
-    class Twice:
-        left = 2
-
-        def next(self, current: datetime, /) -> datetime | None:
-            self.left -= 1
-            return None if self.left < 0 else current + timedelta(milliseconds=20)
-
-    service = Reindexer(
-        lambda: asyncpg.connect(database_url),
-        config=Config(reindexer_index_names=["river_job_kind"], reindexer_schedule=Twice()),
-        clock=SystemClock(),
-        timings=NOW,
-    )
-    service.signal_ran.arm()
-    await service.start()
-    try:
-        assert await service.signal_ran.wait() == ["river_job_kind"]
-        assert await service.signal_ran.wait() == ["river_job_kind"]
-        await wait_until(lambda: not service.is_running)
-    finally:
-        await service.stop()
-
-
-async def test_the_reindexer_may_never_run(database_url: str) -> None:
-    service = Reindexer(
-        lambda: asyncpg.connect(database_url),
-        config=Config(reindexer_schedule=NeverSchedule()),
-        clock=SystemClock(),
-        timings=NOW,
-    )
-    await service.start()
-    await service.started.wait()
-    await wait_until(lambda: not service.is_running)
-    await service.stop()
 
 
 async def test_a_failed_run_is_tried_again_at_the_next_tick(pool: asyncpg.Pool) -> None:

@@ -170,11 +170,24 @@ SELECT EXISTS (
 );
 
 -- name: index_artifacts
-SELECT artifact.relname AS name
+-- What a rebuild leaves behind is invalid. The lock is what a rebuild under way has on its indexes;
+-- vacuum and writers take others.
+SELECT
+    artifact.relname AS name,
+    NOT index.indisvalid
+    AND NOT EXISTS (
+        SELECT 1
+        FROM pg_locks AS lock
+        WHERE lock.locktype = 'relation'
+            AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND lock.relation = artifact.oid
+            AND lock.mode = 'ShareUpdateExclusiveLock'
+            AND lock.pid <> $3::integer
+    ) AS is_abandoned
 FROM pg_class AS artifact
+JOIN pg_index AS index ON index.indexrelid = artifact.oid
 JOIN pg_namespace AS namespace ON namespace.oid = artifact.relnamespace
 WHERE namespace.nspname = coalesce($1::text, current_schema())
-    AND artifact.relkind = 'i'
     AND left(artifact.relname, length($2::text)) = $2::text
     AND substr(artifact.relname, length($2::text) + 1) ~ '^_cc(new|old)[0-9]*$'
 ORDER BY artifact.relname;

@@ -1,6 +1,7 @@
 """Rebuilds River's indexes once a day, so that they do not bloat.
 
-Source: internal/maintenance/reindexer.go at v0.51.1.
+Source: internal/maintenance/reindexer.go at v0.51.1. Deviation: what unfinished rebuilds left
+behind is dropped, where Go River passes the index over from then on.
 """
 
 from __future__ import annotations
@@ -117,29 +118,45 @@ class Reindexer(Service):
             if not await index_exists(conn, schema=self._schema, index=name):
                 self.logger.warning("index %s does not exist; it is not rebuilt", name)
                 return False
-            if await index_artifacts(conn, schema=self._schema, index=name):
-                self.logger.warning(
-                    "an earlier rebuild of index %s left an index behind; drop it by hand", name
-                )
+            if not await self._drop_artifacts(conn, name):
                 return False
+            pid = conn.get_server_pid()
             try:
                 await index_rebuild(conn, schema=self._schema, index=name, timeout=self._timeout)
             except BaseException:
                 # A cancelled rebuild leaves an invalid index that every write would maintain.
-                await asyncio.shield(self._drop_artifacts(name))
+                await asyncio.shield(self._clean_up(name, pid))
                 raise
             return True
         finally:
             conn.terminate() if conn.is_in_transaction() else await conn.close(timeout=5)
 
-    async def _drop_artifacts(self, name: str) -> None:
+    async def _drop_artifacts(
+        self, conn: asyncpg.Connection, name: str, *, own_pid: int = 0
+    ) -> bool:
+        """Drop what unfinished rebuilds left behind; whether nothing of the kind remains."""
+        is_clear = True
+        for artifact in await index_artifacts(
+            conn, schema=self._schema, index=name, own_pid=own_pid
+        ):
+            if artifact.is_abandoned:
+                await index_drop(
+                    conn, schema=self._schema, index=artifact.name, timeout=_DROP_TIMEOUT
+                )
+                self.logger.info("index %s of an unfinished rebuild is dropped", artifact.name)
+            else:
+                is_clear = False
+                self.logger.warning(
+                    "index %s is not rebuilt: %s is valid, or somebody else is building it",
+                    *(name, artifact.name),
+                )
+        return is_clear
+
+    async def _clean_up(self, name: str, own_pid: int) -> None:
         try:
             conn = await self._connect()
             try:
-                for artifact in await index_artifacts(conn, schema=self._schema, index=name):
-                    await index_drop(
-                        conn, schema=self._schema, index=artifact, timeout=_DROP_TIMEOUT
-                    )
+                await self._drop_artifacts(conn, name, own_pid=own_pid)
             finally:
                 await conn.close(timeout=5)
         except Exception:
