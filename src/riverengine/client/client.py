@@ -91,8 +91,11 @@ class Client(AdminApi, FinishApi, HealthApi):
         loop of their own; None for one with the pool's settings.  The timings are the defaults
         unless given.
 
-        Raises ``ConfigError`` for settings that contradict each other.
+        Raises ``UnsupportedDriverError`` for anything else than a pool of asyncpg's, and
+        ``ConfigError`` for settings that contradict each other.
         """
+        if not isinstance(workers, Workers | None):
+            raise ConfigError("workers", f"must be Workers, not {type(workers).__name__}")
         clock = clock or SystemClock()
         super().__init__(
             BoundedPool(pool, logger=logger),
@@ -342,7 +345,8 @@ class Client(AdminApi, FinishApi, HealthApi):
         if not self.is_started:
             return
         shutdown = self._begin_shutdown()
-        await asyncio.wait({shutdown}, timeout=timeout.total_seconds() if timeout else None)
+        seconds = None if timeout is None else timeout.total_seconds()
+        await asyncio.wait({shutdown}, timeout=seconds)
         if not shutdown.done():
             raise StopTimeoutError(self.running)
         shutdown.result()

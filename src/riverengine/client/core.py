@@ -14,6 +14,7 @@ from riverengine.drivers.recognise import async_executor
 from riverengine.queries.statement import Executor
 from riverengine.queries.transaction import transaction_check
 from riverengine.run.clock import Clock
+from riverengine.types.errors import ConfigError
 from riverengine.work.extensions import Extensions
 
 
@@ -23,6 +24,9 @@ class ClientCore:
     def __init__(
         self, database: Database, config: Config, *, clock: Clock, logger: logging.Logger
     ) -> None:
+        given: object = config
+        if not isinstance(given, Config):
+            raise ConfigError("config", f"must be a Config, not {type(given).__name__}")
         self.database = database
         self.config = config
         self.extensions: Extensions = config.extensions

@@ -78,7 +78,7 @@ class WorkedQueues:
         if name not in self._settings:
             raise QueueNotFoundError(name)
         try:
-            async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+            async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
                 while not await self._removed(name):
                     await self._producers[name].drain()
         except TimeoutError:

@@ -198,7 +198,7 @@ def _libraries(given: object) -> set[str]:
 def _is_django(given: object, libraries: set[str]) -> bool:
     if isinstance(given, str) and "://" in given:
         raise UnsupportedDriverError(
-            "a connection URL", "a connection: use lambda: psycopg.connect(url)"
+            "a URL", "a connection", "lambda: psycopg.connect(url), or an engine"
         )
     return isinstance(given, str) or ("django" in libraries and hasattr(given, "alias"))
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from riverengine.insert import unique
-from riverengine.insert.options import InsertOpts
+from riverengine.insert.options import InsertOpts, UniqueOpts
 from riverengine.types.errors import ArgsEncodeError, InsertError, UnknownJobKindError
 from riverengine.types.go_quote import quoted
 from riverengine.types.job import JobState, Json
@@ -76,7 +76,8 @@ def plan_insert(
     max_attempts: the client's default.  max_args_bytes: size limit of the encoded args.
     known_kinds: None to accept any kind.
     """
-    given = opts or InsertOpts()
+    given = InsertOpts() if opts is None else opts
+    _check_opts(given)
     typed = _type_opts(args)
     kind = _kind(args)
     if known_kinds is not None and kind not in known_kinds:
@@ -96,6 +97,8 @@ def plan_insert(
     if attempts < 1:
         raise InsertError("max_attempts must be at least 1")
     scheduled_at = given.scheduled_at or typed.scheduled_at
+    if not isinstance(scheduled_at, datetime | None):
+        raise InsertError("scheduled_at must be a datetime")
     if scheduled_at is not None and scheduled_at.tzinfo is None:
         raise InsertError("scheduled_at needs a time zone")
     if not isinstance(given.metadata, Mapping | None):
@@ -135,10 +138,23 @@ def plan_insert(
 
 
 def _kind(args: object) -> str:
+    if isinstance(args, type):
+        raise InsertError(f"{args.__name__} is a class: give an instance of it")
     kind: object = getattr(args, "kind", None)
     if not isinstance(kind, str) or not 0 < len(kind) < 128:
-        raise InsertError(f"{type(args).__name__}.kind must be a text of 1 to 127 characters")
+        remedy = "" if isinstance(kind, str) else ": kind: ClassVar[str] = ..."
+        raise InsertError(
+            f"{type(args).__name__}.kind must be a text of 1 to 127 characters{remedy}"
+        )
     return kind
+
+
+def _check_opts(opts: object) -> None:
+    if not isinstance(opts, InsertOpts):
+        raise InsertError(f"options must be InsertOpts, not {type(opts).__name__}")
+    uniqueness: object = opts.unique_opts
+    if not isinstance(uniqueness, UniqueOpts | None):
+        raise InsertError(f"unique_opts must be UniqueOpts, not {type(uniqueness).__name__}")
 
 
 def _type_opts(args: object) -> InsertOpts:
@@ -148,6 +164,7 @@ def _type_opts(args: object) -> InsertOpts:
     opts = method()
     if not isinstance(opts, InsertOpts):
         raise InsertError(f"{type(args).__name__}.insert_opts() must return InsertOpts")
+    _check_opts(opts)
     return opts
 
 

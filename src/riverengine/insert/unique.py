@@ -45,6 +45,11 @@ def is_empty(opts: UniqueOpts | None) -> bool:
 
 def validate(opts: UniqueOpts) -> None:
     """Refuse what River refuses; raises ``UniqueOptsError``."""
+    if isinstance(opts.by_args, str):
+        # Its letters would be taken for names, none of which exists: every job would be the same.
+        raise UniqueOptsError("by_args must be True or a list of names, not one text")
+    if not isinstance(opts.by_period, timedelta | None):
+        raise UniqueOptsError("by_period must be a timedelta")
     if opts.by_period and opts.by_period < timedelta(seconds=1):
         raise UniqueOptsError("UniqueOpts.ByPeriod should not be less than 1 second")
     if opts.exclude_kind and not (opts.by_args or opts.by_period or opts.by_queue):

@@ -17,7 +17,7 @@ from typing import Any
 
 import asyncpg
 
-from riverengine.types.errors import AmbiguousCommitError
+from riverengine.types.errors import AmbiguousCommitError, UnsupportedDriverError
 
 TIMEOUT = 10.0
 """Seconds a statement may take unless its caller says otherwise."""
@@ -48,7 +48,10 @@ class BoundedPool:
     """
 
     def __init__(self, pool: asyncpg.Pool, *, logger: logging.Logger | None = None) -> None:
-        """pool: stays the caller's to close."""
+        """pool: stays the caller's to close.  Raises ``UnsupportedDriverError``."""
+        if not callable(getattr(pool, "acquire", None)):
+            name = f"{type(pool).__module__}.{type(pool).__qualname__}"
+            raise UnsupportedDriverError(name, "a Client's pool", "await asyncpg.create_pool(url)")
         self._pool = pool
         self._logger = logger or logging.getLogger("riverengine")
         self._kept: list[tuple[asyncpg.Connection, float]] = []

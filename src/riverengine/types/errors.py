@@ -169,8 +169,11 @@ class UnsupportedDriverError(RiverError, TypeError):
     See the page on drivers for those there are, and for how to write one.
     """
 
-    def __init__(self, given: str, wanted_as: str = "a River client") -> None:
-        super().__init__(f"{given} cannot serve as {wanted_as}: no adapter for it")
+    def __init__(
+        self, given: str, wanted_as: str = "a River client", remedy: str | None = None
+    ) -> None:
+        text = f"{given} cannot serve as {wanted_as}: "
+        super().__init__(text + (f"give it {remedy}" if remedy else "no adapter for it"))
         self.given = given
         self.wanted_as = wanted_as
 

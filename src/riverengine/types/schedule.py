@@ -16,11 +16,15 @@ class PeriodicSchedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PeriodicInterval:
-    """Runs every ``interval``, counted from the leader's start."""
+    """Runs every ``interval``, counted from the leader's start; raises ``ValueError`` unless it is
+    a positive ``timedelta``."""
 
     interval: timedelta
 
     def __post_init__(self) -> None:
+        given: object = self.interval
+        if not isinstance(given, timedelta):
+            raise ValueError("PeriodicInterval: the interval must be a timedelta")
         if self.interval <= timedelta(0):
             raise ValueError("PeriodicInterval: the interval must be positive")
 

@@ -30,10 +30,13 @@ class JobCancel(JobSignal):
 class JobSnooze(JobSignal):
     """Raised by a worker: run the job again after ``duration`` without using up an attempt.
 
-    duration: zero runs it again at once; negative durations raise ``ValueError``.
+    duration: zero runs it again at once; negative ones raise ``ValueError``, numbers ``TypeError``.
     """
 
     def __init__(self, duration: timedelta) -> None:
+        given: object = duration
+        if not isinstance(given, timedelta):
+            raise TypeError("JobSnooze: duration must be a timedelta")
         if duration < timedelta(0):
             raise ValueError("JobSnooze: duration must be >= 0")
         super().__init__(f"JobSnoozeError: {duration}")

@@ -22,9 +22,10 @@ class JobKindError(WorkerRegistrationError):
     """The kind of ``args_type`` is not one River allows."""
 
     def __init__(self, args_type: type, kind: object) -> None:
+        given = "a method" if callable(kind) else repr(kind)
         super().__init__(
             f"{args_type.__name__}.kind must be letters, digits and -_[]<>/.·:+, at least 2 "
-            f"characters, not {kind!r}"
+            f"characters, not {given}"
         )
         self.args_type = args_type
         self.kind = kind

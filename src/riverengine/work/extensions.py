@@ -114,7 +114,9 @@ def _field_names(args_type: type) -> Collection[str]:
     return fields if isinstance(fields, Collection) else ()
 
 
-def _check(setting: str, objects: Iterable[object], sorts: tuple[type, ...]) -> None:
+def _check(setting: str, objects: object, sorts: tuple[type, ...]) -> None:
+    if not isinstance(objects, Iterable):
+        raise ConfigError(setting, "must be a list")
     for each in objects:
         if not isinstance(each, sorts):
             names = ", ".join(sort.__name__ for sort in sorts)

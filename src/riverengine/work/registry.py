@@ -167,6 +167,9 @@ def _is_overridden(worker: Worker[Any], name: str) -> bool:
 
 def args_type_of(worker: Worker[Any]) -> type:
     """The args type a worker declares; raises ``WorkerArgsTypeError``."""
+    given: object = worker
+    if isinstance(given, type):
+        raise WorkerArgsTypeError(given.__name__, f"it is a class: register {given.__name__}()")
     declared: object = getattr(worker, "args_type", None)
     if isinstance(declared, type):
         return declared

@@ -76,5 +76,5 @@ class Worker(Generic[ArgsT]):
         return None
 
     def middleware(self, job: JobRow) -> Sequence[WorkerMiddleware]:
-        """Middleware around this worker only, outermost first, inside the client's own."""
+        """Middleware around this worker only, outermost first; it is outside of the client's."""
         return ()

@@ -205,6 +205,25 @@ async def test_forever_keeps_one_state_only(pool: asyncpg.Pool, state: str) -> N
     assert list((await states(pool)).values()) == [state]
 
 
+@pytest.mark.parametrize("state", ["cancelled", "completed", "discarded"])
+async def test_each_state_has_a_retention_of_its_own(pool: asyncpg.Pool, state: str) -> None:
+    young = await insert_job(pool, state=state, finalized_ago=timedelta(minutes=9))
+    await insert_job(pool, state=state, finalized_ago=timedelta(minutes=11))
+    config = Config(**{f"{state}_job_retention_period": timedelta(minutes=10)})  # type: ignore[arg-type]
+    assert await cleaner(pool, config).run_once() == 1
+    assert await states(pool) == {young: state}
+
+
+async def test_a_deletion_waits_no_longer_than_its_timeout(pool: asyncpg.Pool) -> None:
+    gone = await insert_job(pool, state="completed", finalized_ago=timedelta(days=2))
+    service = cleaner(pool, Config(job_cleaner_timeout=timedelta(milliseconds=50)))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE river_job")
+        with pytest.raises(TimeoutError):
+            await service.run_once()
+    assert await states(pool) == {gone: "completed"}
+
+
 async def test_cleaning_goes_on_until_a_batch_is_not_full(pool: asyncpg.Pool) -> None:
     for _ in range(5):
         await insert_job(pool, state="completed", finalized_ago=timedelta(days=2))
@@ -322,6 +341,14 @@ async def test_the_workers_timeout_is_respected(pool: asyncpg.Pool) -> None:
     await rescuer(pool).run_once()
     assert await states(pool) == {endless: "running", long: "running", late: "retryable"}
     assert (await job(pool, late))["scheduled_at"] == datetime(2040, 1, 1, tzinfo=UTC)
+
+
+async def test_the_threshold_is_the_setting_s(pool: asyncpg.Pool) -> None:
+    young = await insert_job(pool, state="running", attempted_ago=timedelta(minutes=4))
+    old = await insert_job(pool, state="running", attempted_ago=timedelta(minutes=6))
+    config = Config(rescue_stuck_jobs_after=timedelta(minutes=5))
+    assert await rescuer(pool, config=config).run_once() == 1
+    assert await states(pool) == {young: "running", old: "retryable"}
 
 
 async def test_rows_to_ignore_do_not_hide_a_stuck_one(pool: asyncpg.Pool) -> None:

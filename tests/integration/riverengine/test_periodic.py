@@ -126,6 +126,26 @@ def test_proper_ids_are_taken(id_: str) -> None:
     assert PeriodicJob(NeverSchedule(), lambda: None, id_).id == id_
 
 
+async def test_a_schedule_may_be_the_user_s_own(pool: asyncpg.Pool, term: Leader) -> None:
+    class Noon:
+        def next(self, current: datetime, /) -> datetime | None:
+            noon = current.replace(hour=12, minute=0, second=0, microsecond=0)
+            return noon if noon > current else noon + timedelta(days=1)
+
+    clock = FrozenClock()
+    bundle = PeriodicJobBundle([PeriodicJob(Noon(), lambda: (Tick(), None))])
+    service = enqueuer(pool, term, bundle, clock)
+    await service.start()
+    try:
+        await service.signal_waiting.wait()
+        clock.instant += timedelta(days=1)
+        bundle.remove(PeriodicJobHandle(99))  # wakes it
+        await service.signal_inserted.wait()
+    finally:
+        await service.stop()
+    assert [(slot.hour, slot.minute) for slot in await slots(pool)] == [(12, 0)]
+
+
 def test_bundle_handles_grow_and_ids_are_unique() -> None:
     bundle = PeriodicJobBundle([minutely("one")])
     assert bundle.add(minutely("two")) == 1
@@ -148,8 +168,10 @@ def test_bundle_handles_grow_and_ids_are_unique() -> None:
 
 
 def test_an_interval_must_be_positive() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="positive"):
         PeriodicInterval(timedelta(0))
+    with pytest.raises(ValueError, match="timedelta"):
+        PeriodicInterval(60)  # type: ignore[arg-type]
 
 
 async def test_a_due_job_is_inserted_with_its_metadata(pool: asyncpg.Pool, term: Leader) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 
 import pytest
@@ -75,6 +77,49 @@ def test_a_setting_out_of_its_range_is_refused_by_name(
     with pytest.raises(ConfigError) as refused:
         Config(**settings)  # type: ignore[arg-type]
     assert refused.value.setting == named
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"job_timeout": 60}, "job_timeout: must be timedelta, not int: timedelta(seconds=...)"),
+        ({"job_timeout": None}, "job_timeout: must be timedelta, not NoneType"),
+        ({"soft_stop_timeout": 5.0}, "soft_stop_timeout: must be timedelta, not float"),
+        ({"max_attempts": "3"}, "max_attempts: must be int, not str"),
+        ({"poll_only": "no"}, "poll_only: must be bool, not str"),
+        ({"schema": b"jobs"}, "schema: must be str, not bytes"),
+        ({"queues": ["default"]}, "queues: must map names to QueueConfig"),
+        ({"queues": {"q": 5}}, "queues['q']: must be a QueueConfig(max_workers=...)"),
+        (
+            {"queues": {"q": QueueConfig(max_workers="5")}},  # type: ignore[arg-type]
+            "queues['q'].max_workers: must be int, not str",
+        ),
+        (
+            {"queues": {"q": QueueConfig(max_workers=5, fetch_poll_interval=1)}},  # type: ignore[arg-type]
+            "queues['q'].fetch_poll_interval: must be timedelta, not int",
+        ),
+        ({"hooks": object()}, "hooks: must be a list"),
+        ({"error_handler": print}, "error_handler: must have a method handle_error(); ErrorHan"),
+        ({"retry_policy": print}, "retry_policy: must have a method next_retry()"),
+        ({"reindexer_schedule": "@daily"}, "reindexer_schedule: must have a method next()"),
+        ({"reindexer_index_names": "river_job_kind"}, "reindexer_index_names: must be a list"),
+        ({"job_stuck_handler": 5}, "job_stuck_handler: must be a function"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_by_name(
+    settings: Mapping[str, object], told: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Config(**settings)  # type: ignore[arg-type]
+    assert str(refused.value).startswith(told)
+
+
+@pytest.mark.parametrize("settings", [Config, QueueConfig])
+def test_every_setting_is_explained(settings: type[Config | QueueConfig]) -> None:
+    text = str(settings.__doc__)
+    assert [
+        each.name for each in fields(settings) if not re.search(rf"\b{each.name}\b[,:]", text)
+    ] == []
 
 
 @pytest.mark.parametrize(

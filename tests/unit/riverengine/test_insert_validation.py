@@ -171,6 +171,12 @@ def test_what_river_checks_first_is_told_first(earlier: int) -> None:
         (InsertOpts(tags=[5]), "tags must be texts"),  # type: ignore[list-item]
         (InsertOpts(metadata=[1]), "metadata must be a JSON object"),  # type: ignore[arg-type]
         (InsertOpts(metadata="{}"), "metadata must be a JSON object"),  # type: ignore[arg-type]
+        (InsertOpts(scheduled_at="soon"), "scheduled_at must be a datetime"),  # type: ignore[arg-type]
+        (InsertOpts(unique_opts=True), "unique_opts must be UniqueOpts, not bool"),  # type: ignore[arg-type]
+        ({"queue": "q"}, "options must be InsertOpts, not dict"),
+        # Letter by letter, it would name fields that no job has, and make all jobs one.
+        (unique(by_args="value"), "by_args must be True or a list of names, not one text"),
+        (unique(by_period=3600), "by_period must be a timedelta"),
     ],
 )
 def test_what_only_python_can_get_wrong(opts: InsertOpts, text: str) -> None:
@@ -190,6 +196,20 @@ def test_kinds_the_database_would_refuse(kind: object) -> None:
     args.kind = kind  # type: ignore[attr-defined]
     with pytest.raises(InsertError, match=r"Odd\.kind must be a text of 1 to 127 characters"):
         plan(args)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (Args, "Args is a class: give an instance of it"),
+        ("kind", "str.kind must be a text of 1 to 127 characters: kind: ClassVar[str] = ..."),
+        ({"kind": "x"}, "dict.kind must be a text of 1 to 127 characters: kind: ClassVar[str]"),
+    ],
+)
+def test_what_is_no_args_is_told(args: object, told: str) -> None:
+    with pytest.raises(InsertError) as refused:
+        plan(args)
+    assert str(refused.value).startswith(told)
 
 
 @pytest.mark.parametrize("kind", ["k", "k" * 127, "Any Kind, until workers are registered\t☃"])

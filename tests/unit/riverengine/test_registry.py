@@ -199,5 +199,16 @@ def test_a_worker_that_does_not_say_its_args_is_refused() -> None:
         Workers().add(Vague())
     assert error.value.name == "Vague"
     workers = Workers()
+    with pytest.raises(WorkerArgsTypeError, match=r"it is a class: register MailWorker\(\)"):
+        workers.add(MailWorker)  # type: ignore[arg-type]
     workers.add_args(MailArgs, Vague())
     assert workers.kinds() == ["e_mail", "mail", "post"]
+
+
+def test_a_kind_written_as_in_go_is_told() -> None:
+    class GoArgs:
+        def kind(self) -> str:
+            return "go"
+
+    with pytest.raises(JobKindError, match="not a method"):
+        Workers().add(work_func(GoArgs, lambda job: None))

@@ -51,7 +51,9 @@ class PeriodicJob:
         if not callable(self.constructor):
             raise PeriodicJobError("the constructor must be a function")
         if not callable(getattr(self.schedule, "next", None)):
-            raise PeriodicJobError("the schedule must have a method next()")
+            raise PeriodicJobError(
+                "the schedule must have a method next(), as PeriodicInterval and parse_cron() give"
+            )
         if self.catch_up < timedelta(0):
             raise PeriodicJobError("catch_up must not be negative")
         if self.id is None:
@@ -62,6 +64,11 @@ class PeriodicJob:
             raise PeriodicJobError("the ID must be less than 128 bytes long")
         if not _ID.fullmatch(self.id):
             raise PeriodicJobError(f"ID {self.id!r} should match regex {_ID.pattern}")
+
+
+def _refuse_others(given: object) -> None:
+    if not isinstance(given, PeriodicJob):
+        raise PeriodicJobError(f"expected a PeriodicJob, not {type(given).__name__}")
 
 
 class PeriodicJobBundle:
@@ -92,6 +99,8 @@ class PeriodicJobBundle:
     def add_many(self, jobs: Iterable[PeriodicJob]) -> list[PeriodicJobHandle]:
         """Add all jobs or, on a taken ID, none; raises ``PeriodicJobIdTakenError``."""
         new = list(jobs)
+        for given in new:
+            _refuse_others(given)
         taken = {job.id for job in self._jobs.values() if job.id is not None}
         for job in new:
             if job.id is None:
