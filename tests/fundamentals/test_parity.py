@@ -41,8 +41,10 @@ def resolve(name: str) -> object:
         except ModuleNotFoundError:
             continue
         for attribute in parts[length:]:
-            fields = getattr(found, "__dataclass_fields__", {})
-            found = fields[attribute] if attribute in fields else getattr(found, attribute)
+            declared = getattr(found, "__dataclass_fields__", None) or vars(found).get(
+                "__annotations__", {}
+            )
+            found = declared[attribute] if attribute in declared else getattr(found, attribute)
         return found
     raise ModuleNotFoundError(name)
 

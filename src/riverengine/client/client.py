@@ -71,6 +71,8 @@ class Client(AdminApi, FinishApi, HealthApi):
     """
 
     database: BoundedPool
+    stopped: asyncio.Event
+    """Set while the client works no queue: before the start, and once a stop has ended."""
 
     def __init__(
         self,
@@ -111,7 +113,7 @@ class Client(AdminApi, FinishApi, HealthApi):
         self.id: str = self.config.id or new_client_id(clock.now())
         self.workers = workers
         self._periodic_jobs: PeriodicJobBundle = PeriodicJobBundle(periodic_jobs)
-        self.stopped: asyncio.Event = asyncio.Event()
+        self.stopped = asyncio.Event()
         self.stopped.set()
         self._connect = connect or (lambda: connect_beside(pool))
         self._insert_limiter = InsertLimiter(self.config.fetch_cooldown, clock)

@@ -155,13 +155,15 @@ async def test_an_unknown_job_is_told(client: Client, operation: str) -> None:
     assert failure.value.job_id == 4711
 
 
-@pytest.mark.parametrize("operation", ["job_cancel", "job_retry", "job_delete"])
+@pytest.mark.parametrize("operation", ["job_cancel", "job_retry", "job_delete", "job_update"])
 async def test_the_caller_s_rollback_undoes(client: Client, operation: str) -> None:
     before = await job_in(client, JobState.SCHEDULED)
     async with client.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await getattr(client, operation)(before.id, tx=connection)
+        given = {"output": "new"} if operation == "job_update" else {}
+        changed = await getattr(client, operation)(before.id, tx=connection, **given)
+        assert operation == "job_delete" or changed != before
         await transaction.rollback()
     assert await client.job_get(before.id) == before
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from riverengine.queries.statement import Statement
 from riverengine.schema import (
     ENGINE_LINE,
     Migration,
@@ -186,6 +188,28 @@ async def test_what_it_does_is_logged(
     assert first.startswith("applied migration: line=main version=1 direction=up dry_run=False")
     assert second == "no migrations to apply: line=main"
     assert third == "Unapplied migrations: [2 3 4 5 6 7 8]"
+
+
+async def test_a_migration_that_fails_takes_back_itself_and_no_other(
+    connection: asyncpg.Connection, shop_line: tuple[Migration, ...]
+) -> None:
+    await Migrator(connection).migrate_up()
+    first, second = shop_line
+    broken = replace(second, up=Statement("up", "DROP TABLE /* SCHEMA */shop_order; SELECT 1 / 0"))
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await Migrator(connection, line="shop", migrations=[first, broken]).migrate_up()
+    shop = Migrator(connection, line="shop", migrations=shop_line)
+    assert await shop.existing_versions() == [1]
+    assert [each.version for each in await shop.migrate_up()] == [2]
+
+
+async def test_looking_works_inside_a_transaction(connection: asyncpg.Connection) -> None:
+    await Migrator(connection).migrate_up(target_version=7)
+    async with connection.transaction():
+        await connection.execute("CREATE TABLE mine ()")
+        assert await Migrator(connection).existing_versions() == ALL[:-1]
+        assert await Migrator(connection).validate() == ["Unapplied migrations: [8]"]
+    assert await connection.fetchval("SELECT to_regclass('mine')") is not None
 
 
 async def test_down_from_5_keeps_other_lines(connection: asyncpg.Connection) -> None:
