@@ -60,6 +60,11 @@ class BoundedPool:
         self.lost: int = 0
         """Connections given up because they did not answer, for metrics."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether its owner closed the pool: no statement will ever run on it."""
+        return bool(self._pool.is_closing())
+
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:
         """The rows of a statement."""
         limit = TIMEOUT if timeout is None else timeout

@@ -1,8 +1,8 @@
 """Writes outcomes to the database in batches.
 
 Source: internal/jobcompleter/job_completer.go at v0.51.1 for what is retried and when. An outcome
-is kept until it is written or the client stops; a row that the database refuses never holds up the
-others of its batch.
+is kept until it is written, refused, or the pool is closed; a row that is refused, or locked by
+somebody else, never holds up the others of its batch for long.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,11 +40,13 @@ MAX_PENDING = 10_000
 _TIMEOUT = 10.0
 _GATHER = 0.005
 
-_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-"""Errors of a row: trying again cannot help."""
-
-
-_Write = Callable[[asyncpg.Connection, "list[Completion]"], Awaitable["list[Completion]"]]
+_REFUSED = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.PLPGSQLError,
+    asyncpg.ProgramLimitExceededError,
+)
+"""Errors of a row, or of a trigger's rule for it: trying again cannot help."""
 
 
 @dataclass(slots=True)
@@ -89,13 +90,15 @@ class Completer(Service):
         self._retry_scale = retry_scale
         self._pending: list[Completion] = []
         self._being_written: list[Completion] = []
+        self._batch_size = MAX_BATCH
+        self._failures = 0
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._idle = asyncio.Event()
         self._idle.set()
         self.refused: set[JobId] = set()
-        """Jobs whose outcome the database would not store; they are left to the rescuer."""
+        """Jobs whose outcome could not be stored; they are left to the rescuer."""
         self.errors: int = 0
         """Failed writes, each tried again."""
         self.signal_written: TestSignal[int] = TestSignal()
@@ -147,51 +150,71 @@ class Completer(Service):
             last = self._clock.monotonic()
 
     async def _flush(self) -> None:
-        batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
-        self._being_written = batch
+        """Write the next outcomes; those that fail are put back, and tried again."""
+        size = self._batch_size
+        self._being_written, self._pending = self._pending[:size], self._pending[size:]
         if not self._pending:
             self._arrived.clear()
-        unwritten = batch
+        number = len(self._being_written)
+        pause = 0.0
         try:
-            plain = [each for each in batch if each.finish is None]
-            unwritten = await self._insist(plain, self._complete_plain)
-            unwritten += [each for each in batch if each.finish is not None]
-            unwritten = await self._insist(unwritten, self._finish_many)
+            await self._write()
+            self._failures = 0
+            self._batch_size = min(2 * size, MAX_BATCH)
+            self.signal_written.fire(number)
+        except _REFUSED as error:
+            # Halved until the outcome that is refused is found, and left out.
+            self._batch_size = -(-len(self._being_written) // 2)
+            if len(self._being_written) == 1:
+                self._refuse(self._being_written.pop(), error)
+        except DATABASE_ERRORS as error:
+            if self._pool.is_closed:
+                while self._being_written:
+                    self._refuse(self._being_written.pop(), error)
+            else:
+                pause = self._failed(error)
         finally:
-            if unwritten:
-                self._pending = unwritten + self._pending
+            if self._being_written:
+                self._pending = self._being_written + self._pending
+                self._being_written = []
                 self._arrived.set()
-            self._being_written = []
             if len(self._pending) < MAX_PENDING // 2:
                 self._room.set()
             if not self._pending:
                 self._idle.set()
-        self.signal_written.fire(len(batch))
+        if pause:
+            await asyncio.sleep(pause)
 
-    async def _insist(self, batch: list[Completion], write: _Write) -> list[Completion]:
-        """Write a batch, after errors of the database again; returns what ``write`` left over."""
-        failures = 0
-        while batch:
-            try:
-                async with self._pool.statements(timeout=_TIMEOUT) as connection:
-                    return await write(connection, batch)
-            except _REFUSED as error:
-                if len(batch) == 1:
-                    self._refuse(batch[0], error)
-                    return []
-                middle = len(batch) // 2
-                first = await self._insist(batch[:middle], write)
-                return first + await self._insist(batch[middle:], write)
-            except DATABASE_ERRORS as error:
-                failures += 1
-                self.errors += 1
-                pause = self._retry_scale * backoff(failures, max_exponent=2).total_seconds()
-                self.logger.warning(
-                    "writing %d outcome(s) failed (%s); tried again in %.1f s",
-                    *(len(batch), type(error).__name__, pause),
-                )
-                await asyncio.sleep(pause)
-        return []
+    def _failed(self, error: Exception) -> float:
+        """Let the others go first, a few at a time: one outcome may be what fails them all.
+
+        Returns the pause before the next try, in seconds.
+        """
+        self.errors += 1
+        self._failures += 1
+        self._batch_size = 1
+        self._pending += self._being_written
+        pause = self._retry_scale * backoff(self._failures, max_exponent=2).total_seconds()
+        self.logger.warning(
+            "writing %d outcome(s) failed (%s); tried again in %.1f s",
+            *(len(self._being_written), type(error).__name__, pause),
+        )
+        self._being_written = []
+        self._arrived.set()
+        return pause
+
+    async def _write(self) -> None:
+        """Write the batch; what is written leaves it at once."""
+        finished = [each for each in self._being_written if each.finish is not None]
+        plain = [each for each in self._being_written if each.finish is None]
+        if plain:
+            async with self._pool.statements(timeout=_TIMEOUT) as connection:
+                left = await self._complete_plain(connection, plain)
+                self._being_written = left + finished
+        if self._being_written:
+            async with self._pool.statements(timeout=_TIMEOUT) as connection:
+                await self._finish_many(connection, self._being_written)
+                self._being_written = []
 
     async def _complete_plain(
         self, connection: asyncpg.Connection, batch: list[Completion]
@@ -224,9 +247,7 @@ class Completer(Service):
                 self._publish(each, row, EventKind.JOB_COMPLETED)
         return [each for each in batch if each.id not in stored]
 
-    async def _finish_many(
-        self, connection: asyncpg.Connection, batch: list[Completion]
-    ) -> list[Completion]:
+    async def _finish_many(self, connection: asyncpg.Connection, batch: list[Completion]) -> None:
         finishes = [each.finish or completed_at(each.ended_at) for each in batch]
         rows = await job_finish_many(
             connection,
@@ -238,7 +259,6 @@ class Completer(Service):
         )
         for each, finish in zip(batch, finishes, strict=True):
             self._report(each, finish, rows.get(each.id))
-        return []
 
     def _report(
         self, completion: Completion, finish: JobFinish, found: tuple[JobRow, bool] | None
@@ -268,6 +288,6 @@ class Completer(Service):
     def _refuse(self, completion: Completion, error: Exception) -> None:
         self.refused.add(completion.id)
         self.logger.error(
-            "the database refuses the outcome of job %d (%s); the job is left to the rescuer",
+            "the outcome of job %d cannot be stored (%s); the job is left to the rescuer",
             *(completion.id, type(error).__name__),
         )
