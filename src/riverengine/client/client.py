@@ -354,7 +354,7 @@ class Client(AdminApi, FinishApi, HealthApi):
         shutdown.result()
 
     def _begin_shutdown(self) -> asyncio.Task[None]:
-        if self._shutdown is None:
+        if self._shutdown is None or self._shutdown.done():
             self._shutdown = asyncio.create_task(self._shut_down(), name="riverengine:shutdown")
         return self._shutdown
 

@@ -36,9 +36,11 @@ class RunningJobs:
         self._is_drained = False
 
     def cancel(self) -> None:
-        """Cancel all jobs, also those claimed from now on; later, abandon those that ignore it."""
+        """Fetch nothing more, and cancel all jobs; later, abandon those that ignore it."""
         self.is_cancelling = True
         for producer in self.producers.values():
+            # Or it would claim again, and begin, what is given back here.
+            producer.stop_fetching()
             producer.cancel_all(CancelCause.STOP)
         if self._hard is not None and self._abandoning is None and not self._is_drained:
             self._abandon_in(self._hard)

@@ -6,6 +6,7 @@ Source: internal/jobexecutor/job_executor.go at v0.51.1 (protocol 7.1).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import inspect
 import logging
@@ -256,7 +257,7 @@ class Executor(Attempt):
         loop = asyncio.get_running_loop()
         context = copy_context()
         context.run(bind_loop, loop)
-        future = loop.run_in_executor(self._settings.threads(), context.run, work, job)
+        future = loop.run_in_executor(self._settings.threads(), context.run, _called, work, job)
         while not future.done():
             # A thread cannot be interrupted: giving the job up while it runs would run it twice.
             try:
@@ -299,9 +300,13 @@ class Executor(Attempt):
         handler = self._settings.config.error_handler
         if handler is None:
             return False
+        if self.causes:
+            # A cancellation for which the work never paused is not meant for the handler.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
         try:
             result = await handler.handle_error(self.row, error)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             self._settings.logger.exception("the error handler failed for kind %s", self.kind)
             return False
         return result is not None and result.set_cancelled
@@ -335,3 +340,11 @@ class Executor(Attempt):
             *(self.row.id, self.kind, self.row.queue, self.row.attempt),
             *(self.row.max_attempts, type(error).__name__),
         )
+
+
+def _called(work: Callable[[Job[Any]], object], job: Job[Any]) -> object:
+    try:
+        return work(job)
+    except StopIteration as error:
+        # A future does not take it, and would never be done; a coroutine turns it into this, too.
+        raise RuntimeError("work raised StopIteration") from error

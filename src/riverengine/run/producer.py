@@ -154,10 +154,14 @@ class Producer(Service):
         """Whether nothing is fetched any more and no job is running."""
         return self._draining and self._empty.is_set()
 
-    async def drain(self) -> None:
-        """Stop fetching and return when no job is running; jobs can still be cancelled."""
+    def stop_fetching(self) -> None:
+        """Claim nothing more; what runs goes on."""
         self._draining = True
         self._wake.set()
+
+    async def drain(self) -> None:
+        """Stop fetching and return when no job is running; jobs can still be cancelled."""
+        self.stop_fetching()
         await self._empty.wait()
 
     def cancel_all(self, cause: CancelCause) -> None:
@@ -182,7 +186,6 @@ class Producer(Service):
 
     async def run(self) -> None:
         """Fetch and run until cancelled."""
-        self._draining = False
         subscriptions = self.watch.listen()
         try:
             async with asyncio.TaskGroup() as group:

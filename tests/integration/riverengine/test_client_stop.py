@@ -14,9 +14,11 @@ from riverengine import (
     Config,
     ConfigError,
     DatabaseUnavailableError,
+    ErrorHandlerFunc,
     EventKind,
     InsertOpts,
     Job,
+    JobRow,
     JobState,
     QueueAlreadyAddedError,
     QueueConfig,
@@ -25,6 +27,8 @@ from riverengine import (
     StopTimeoutError,
     Worker,
 )
+from riverengine.run import service
+from riverengine.run.queue_watch import QueueWatch
 from tests.integration.riverengine.working import (
     Gate,
     NoteArgs,
@@ -33,6 +37,7 @@ from tests.integration.riverengine.working import (
     started,
     stored,
     wait_for_state,
+    wait_for_yes,
     wait_until,
     workers_of,
 )
@@ -112,6 +117,112 @@ async def test_a_stop_after_a_cancellation_leaves_the_job_cancelled(pool: asyncp
     row = await stored(pool, result.job.id)
     assert (row.state, row.attempt) == (JobState.CANCELLED, 1)
     assert row.finalized_at is not None
+
+
+async def test_a_stop_that_cancels_begins_nothing_again(
+    pool: asyncpg.Pool, database_url: str
+) -> None:
+    """What is given back stays so, also while the stop waits for a queue that is being added."""
+    gate = Gate()
+    worker = NoteWorker(gate)
+    apart = await asyncpg.connect(database_url)
+    async with started(pool, worker, stop=False) as client:
+        job = (await client.insert(NoteArgs())).job
+        await gate.next()
+        async with apart.transaction():
+            await apart.execute("LOCK TABLE river_queue")
+            adding = asyncio.create_task(client.add_queue("later", QueueConfig(max_workers=1)))
+            await wait_for_yes(pool, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+            stopping = asyncio.create_task(client.stop_and_cancel())
+            await wait_for_state(pool, job.id, JobState.AVAILABLE)
+            for _ in range(3):
+                await client.insert(NoteArgs())
+        await stopping
+        await adding
+    await apart.close()
+    assert len(worker.ran) == 1
+    assert await pool.fetchval("SELECT max(attempt) FROM river_job") == 0
+
+
+async def test_an_error_of_a_job_cancelled_before_it_began_is_stored(
+    pool: asyncpg.Pool, database_url: str
+) -> None:
+    """Work that never pauses does not see its cancellation; nor must what comes after it."""
+    asked: list[BaseException] = []
+
+    async def work(job: Job[NoteArgs]) -> None:
+        raise RuntimeError("at once")
+
+    async def handle(job: JobRow, error: BaseException) -> None:
+        await asyncio.sleep(0)
+        asked.append(error)
+
+    apart = await asyncpg.connect(database_url)
+    handler = ErrorHandlerFunc(handle)
+    async with started(pool, NoteWorker(work), stop=False, error_handler=handler) as client:
+        async with apart.transaction():
+            await apart.execute("LOCK TABLE river_job IN EXCLUSIVE MODE")
+            await apart.execute("INSERT INTO river_job (kind, args) VALUES ('note', '{}')")
+            await wait_for_yes(pool, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+            stopping = asyncio.create_task(client.stop_and_cancel())
+            await wait_until(lambda: client.producers["default"]._draining)
+        await stopping
+    await apart.close()
+    row = await pool.fetchrow("SELECT state, attempt, cardinality(errors) FROM river_job")
+    assert tuple(row) == ("available", 1, 1)
+    assert [str(error) for error in asked] == ["at once"]
+
+
+async def test_a_shutdown_that_somebody_cancelled_can_be_asked_for_again(
+    pool: asyncpg.Pool,
+) -> None:
+    gate = Gate()
+    async with started(pool, NoteWorker(gate), stop=False) as client:
+        await client.insert(NoteArgs())
+        await gate.next()
+        stopping = asyncio.create_task(client.stop())
+        await wait_until(lambda: client.producers["default"]._draining)
+        (shutdown,) = (
+            task for task in asyncio.all_tasks() if task.get_name() == "riverengine:shutdown"
+        )
+        shutdown.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        gate.opened.set()
+        await client.stop(timeout=timedelta(seconds=10))
+    assert not client.is_started
+
+
+async def test_a_producer_that_crashes_while_it_drains_fetches_no_more(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    worker = NoteWorker(gate)
+    crash = asyncio.Event()
+
+    async def crash_once(watch: QueueWatch) -> None:
+        await crash.wait()
+        monkeypatch.undo()
+        raise RuntimeError("told to crash")
+
+    monkeypatch.setattr(QueueWatch, "heartbeat_loop", crash_once)
+    monkeypatch.setattr(service, "backoff", lambda _: timedelta(0))
+    async with started(pool, worker, stop=False) as client:
+        await client.insert(NoteArgs())
+        await gate.next()
+        producer = client.producers["default"]
+        stopping = asyncio.create_task(client.stop())
+        await wait_until(lambda: producer._draining)
+        left = (await client.insert(NoteArgs())).job
+        producer.started.clear()
+        crash.set()
+        await producer.started.wait()
+        producer.request_fetch()
+        assert producer._fetch_delay() is None
+        gate.opened.set()
+        await stopping
+    assert len(worker.ran) == 1
+    assert (await stored(pool, left.id)).state is JobState.AVAILABLE
 
 
 async def test_the_soft_stop_timeout_cancels_what_runs_longer(pool: asyncpg.Pool) -> None:
