@@ -17,6 +17,7 @@ from riverengine.types.event import EventKind
 from riverengine.types.job import JobRow, JobState, Json
 from riverengine.types.signals import JobCancel, JobSignal, JobSnooze
 from riverengine.work.go_json import encode_json, format_time
+from riverengine.work.retry import later
 from riverengine.work.snoozes import next_snooze_count
 
 SHORT_DELAY = timedelta(seconds=5)
@@ -160,7 +161,7 @@ def finish_of(
                 state=JobState.AVAILABLE if short else JobState.SCHEDULED,
                 event_if_available=EventKind.JOB_SNOOZED,
                 attempt=row.attempt - 1,
-                scheduled_at=now + duration,
+                scheduled_at=later(now, duration),
                 metadata_json=_metadata(merged),
             )
         case Interrupted():
@@ -203,7 +204,10 @@ def error_text(error: BaseException | str) -> str:
     if isinstance(sqlstate, str):
         constraint = getattr(error, "constraint_name", None)
         return f"{name} ({sqlstate}{', ' + constraint if constraint else ''})"
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the attempt must end, whatever its error is like
+        text = "(its text cannot be read)"
     return f"{name}: {text}" if text else name
 
 

@@ -29,10 +29,15 @@ class DefaultRetryPolicy:
     def next_retry(self, job: JobRow, now: datetime) -> datetime:
         """The instant of the next attempt."""
         delay = delay_after(len(job.errors) + 1, jitter=random.uniform(-0.1, 0.1))
-        try:
-            return now + delay
-        except OverflowError:
-            return datetime.max.replace(tzinfo=now.tzinfo)
+        return later(now, delay)
+
+
+def later(now: datetime, delay: timedelta) -> datetime:
+    """The instant ``delay`` after ``now``, or the last one the calendar has."""
+    try:
+        return now + delay
+    except OverflowError:
+        return datetime.max.replace(tzinfo=now.tzinfo)
 
 
 def delay_after(errors: int, *, jitter: float) -> timedelta:

@@ -166,6 +166,17 @@ async def test_a_snooze_gives_the_attempt_back(
     assert pause < row.scheduled_at - before < pause + timedelta(seconds=2)
 
 
+async def test_a_snooze_beyond_the_calendar_is_stored(pool: asyncpg.Pool) -> None:
+    async def work(job: Job[NoteArgs]) -> None:
+        raise JobSnooze(timedelta.max)
+
+    async with started(pool, NoteWorker(work)) as client, client.subscribe() as events:
+        job = (await client.insert(NoteArgs())).job
+        await ended(events)
+    row = await stored(pool, job.id)
+    assert (row.state, row.scheduled_at.year) == (JobState.SCHEDULED, 9999)
+
+
 async def test_a_timeout_cancels_the_work_and_fails_the_attempt(pool: asyncpg.Pool) -> None:
     class Slow(NoteWorker):
         def timeout(self, job: Job[NoteArgs]) -> timedelta:
@@ -348,6 +359,22 @@ async def test_a_plain_function_runs_in_a_thread(pool: asyncpg.Pool) -> None:
         row = await stored(pool, result.job.id)
     assert threads[0].startswith("riverengine")
     assert row.output == "from a thread"
+
+
+async def test_a_thread_that_runs_out_of_an_iterator_fails_its_attempt(
+    pool: asyncpg.Pool,
+) -> None:
+    """The future that stands for the thread would never be done."""
+
+    class Exhausted(Worker[NoteArgs]):
+        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+            next(iter(()))
+
+    async with started(pool, Exhausted()) as client, client.subscribe() as events:
+        job = (await client.insert(NoteArgs())).job
+        await ended(events)
+    row = await stored(pool, job.id)
+    assert [error.error for error in row.errors] == ["RuntimeError: work raised StopIteration"]
 
 
 async def test_a_thread_is_never_given_up_while_it_runs(pool: asyncpg.Pool) -> None:

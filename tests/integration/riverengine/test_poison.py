@@ -61,6 +61,25 @@ async def test_an_odd_error_text_is_stored_visibly_and_holds_up_nobody(
     assert {(await stored(pool, rows[n].job.id)).state for n in (0, 2)} == {JobState.COMPLETED}
 
 
+class MuteError(Exception):
+    """Its text cannot be read."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+async def test_an_error_without_a_readable_text_fails_its_attempt(pool: asyncpg.Pool) -> None:
+    async def work(job: Job[NoteArgs]) -> None:
+        raise MuteError
+
+    async with started(pool, NoteWorker(work)) as client, client.subscribe() as events:
+        job = (await client.insert(NoteArgs())).job
+        await ended(events)
+    row = await stored(pool, job.id)
+    assert (row.state, row.attempt) == (JobState.AVAILABLE, 1)
+    assert row.errors[0].error.startswith("MuteError: ")
+
+
 @pytest.mark.parametrize(
     "value", [float("nan"), float("inf"), "a\x00b", "a\ud800b", {"k": [1, "\x00"]}], ids=ascii
 )
