@@ -107,13 +107,6 @@ class Observer:
             await connection.close()
 
     @asynccontextmanager
-    async def held_lock(self, key: int) -> AsyncIterator[None]:
-        """Hold an advisory lock."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", key)
-            yield
-
-    @asynccontextmanager
     async def held_rows(self, table: str, *ids: int) -> AsyncIterator[asyncpg.Connection]:
         """Hold row locks in an open transaction; the caller commits it by leaving."""
         async with self.pool.acquire() as connection, connection.transaction():

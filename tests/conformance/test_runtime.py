@@ -628,16 +628,8 @@ async def test_leadership_renewal_under_slow_maintenance(
     engine: Adapter, observer: Observer, go: Adapter
 ) -> None:
     arranged = await Arranged.migrated(observer, go, f"slow_renewal_{engine.name}")
-    await arranged.job("completed", finalized_ago=timedelta(hours=48))
-    # Python's cleaner passes over locked rows, so the deletion itself is made to wait.
-    wait = arranged.table("wait_for_the_runner")
-    await observer.execute(
-        f"CREATE FUNCTION {wait}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " PERFORM pg_advisory_xact_lock_shared(51); RETURN OLD; END $$;"
-        f"CREATE TRIGGER wait_for_the_runner BEFORE DELETE ON {arranged.jobs}"
-        f" FOR EACH ROW EXECUTE FUNCTION {wait}()"
-    )
-    async with observer.held_lock(51):
+    expired = await arranged.job("completed", finalized_ago=timedelta(hours=48))
+    async with observer.held_rows(arranged.jobs, expired):
         await arranged.start(engine, f"{engine.name}-renews", queue="idle")
         await until(
             lambda: observer.lock_waiters(engine.application_name),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -66,3 +67,16 @@ async def job(db: asyncpg.Pool, job_id: int) -> asyncpg.Record:
 async def states(db: asyncpg.Pool) -> dict[int, str]:
     """State of every job by ID."""
     return {row["id"]: row["state"] for row in await db.fetch("SELECT id, state FROM river_job")}
+
+
+async def blocked(pool: asyncpg.Pool) -> None:
+    """Until a statement waits for another transaction."""
+    async with asyncio.timeout(20):
+        while True:
+            waiting = await pool.fetchval(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if waiting:
+                return
+            await asyncio.sleep(0.01)

@@ -31,6 +31,7 @@ from riverengine import (
     UniqueConflictError,
     UniqueOpts,
 )
+from tests.integration.riverengine.job_rows import blocked
 from tests.integration.riverengine.working import Gate, NoteArgs, NoteWorker, ended, started, stored
 
 FINAL = [state for state in JobState if state.is_final]
@@ -595,16 +596,3 @@ async def test_changes_of_many_lose_no_job_while_clients_work(pool: asyncpg.Pool
     assert {*deleted, *left} == ids
     assert not {*deleted} & {*left}
     assert all(job.state is not JobState.RUNNING for job in left.values())
-
-
-async def blocked(pool: asyncpg.Pool) -> None:
-    """Until a statement waits for another transaction."""
-    async with asyncio.timeout(20):
-        while True:
-            waiting = await pool.fetchval(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            if waiting:
-                return
-            await asyncio.sleep(0.01)

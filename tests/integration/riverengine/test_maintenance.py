@@ -22,7 +22,7 @@ from riverengine.run.maintenance.rescuer import ERROR_TEXT, JobRescuer
 from riverengine.run.maintenance.scheduler import JobScheduler
 from riverengine.work.registry import Workers
 from riverengine.work.worker import NO_TIMEOUT, Job, Worker
-from tests.integration.riverengine.job_rows import insert_job, job, states
+from tests.integration.riverengine.job_rows import blocked, insert_job, job, states
 
 NOW = MaintenanceTimings(stagger=timedelta(0), batch_pause=(timedelta(0), timedelta(0)))
 SMALL = replace(NOW, batch_size=2)
@@ -170,7 +170,7 @@ async def test_two_leaders_schedule_each_job_once(pool: asyncpg.Pool) -> None:
     assert set((await states(pool)).values()) == {"available"}
 
 
-async def test_a_row_locked_elsewhere_does_not_block(pool: asyncpg.Pool) -> None:
+async def test_a_due_job_locked_elsewhere_holds_up_no_other(pool: asyncpg.Pool) -> None:
     locked = await insert_job(pool, state="scheduled", scheduled_ago=HOURS)
     free = await insert_job(pool, state="scheduled", scheduled_ago=HOURS)
     async with pool.acquire() as conn, conn.transaction():
@@ -229,6 +229,24 @@ async def test_cleaning_goes_on_until_a_batch_is_not_full(pool: asyncpg.Pool) ->
         await insert_job(pool, state="completed", finalized_ago=timedelta(days=2))
     await insert_job(pool, state="running")
     assert await cleaner(pool, Config(), SMALL).run_once() == 5
+
+
+async def test_the_cleaner_waits_for_a_locked_job_and_spares_it_if_it_was_retried(
+    pool: asyncpg.Pool,
+) -> None:
+    ended = timedelta(days=2)
+    before, retried, after = [
+        await insert_job(pool, state="completed", finalized_ago=ended) for _ in range(3)
+    ]
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute(
+            "UPDATE river_job SET state = 'available', finalized_at = NULL WHERE id = $1", retried
+        )
+        run = asyncio.create_task(cleaner(pool, Config()).run_once())
+        await blocked(pool)
+        assert set(await states(pool)) == {before, retried, after}
+    assert await asyncio.wait_for(run, 20) == 2
+    assert await states(pool) == {retried: "available"}
 
 
 async def test_queues_without_heartbeat_are_deleted(pool: asyncpg.Pool) -> None:

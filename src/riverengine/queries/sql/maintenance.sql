@@ -141,7 +141,8 @@ WHERE id = ANY (ARRAY(
         )
     ORDER BY job.id
     LIMIT $4::bigint
-    FOR UPDATE SKIP LOCKED
+    -- Waits, as River does; whoever held the row may have retried its job, which is looked at again.
+    FOR UPDATE
 ));
 
 -- name: queue_delete_expired
