@@ -41,8 +41,14 @@ class TcpProxy:
         self._silent: Callable[[_Link], bool] | None = None
         self._cut_at: bytes | None = None
         self._swallow_answer = False
+        self._hold_at: bytes | None = None
+        self._arrives = asyncio.Event()
         self.delay = 0.0
         """Seconds by which every packet of the client is held back."""
+        self.bytes_per_second: int | None = None
+        """How fast answers arrive on each connection; None for at once."""
+        self.held = 0
+        """Packets held by :meth:`hold_at`."""
         self.accepted = 0
         """Connections taken since the start."""
         self.cuts = 0
@@ -86,6 +92,15 @@ class TcpProxy:
         delivered: whether the server still gets the packet; its answer never arrives.
         """
         self._cut_at, self._swallow_answer = text, delivered
+
+    def hold_at(self, text: bytes) -> None:
+        """Hold the next packet with ``text``, though its client goes, until :meth:`let_arrive`."""
+        self._hold_at = text
+        self._arrives.clear()
+
+    def let_arrive(self) -> None:
+        """Deliver to the server what was held."""
+        self._arrives.set()
 
     async def __aenter__(self) -> TcpProxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -149,6 +164,12 @@ class TcpProxy:
                 if self._cut_at is not None and self._cut_at in data and not link.silent:
                     await self._cut(link, writer, data)
                     return
+                if self._hold_at is not None and self._hold_at in data:
+                    self._hold_at = None
+                    self.held += 1
+                    await self._arrives.wait()
+            elif self.bytes_per_second is not None:
+                await asyncio.sleep(len(data) / self.bytes_per_second)
             if not link.silent:
                 writer.write(data)
                 await writer.drain()

@@ -50,14 +50,15 @@ async def job_get_claimed(
     queue: str,
     client_id: str,
     known: Sequence[int],
+    limit: int,
     timeout: float,
 ) -> Sequence[Record]:
-    """Running jobs of a queue under this client's id, but for the ``known`` ones.
+    """Up to ``limit`` running jobs of a queue under this client's id, but for the ``known`` ones.
 
     They are claims whose answer was lost with its connection.
     """
     records: Sequence[Record] = await db.fetch(
-        _GET_CLAIMED.sql(schema), queue, client_id, list(known), timeout=timeout
+        _GET_CLAIMED.sql(schema), queue, client_id, list(known), limit, timeout=timeout
     )
     return records
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from riverengine.config import Config, QueueConfig
-from riverengine.queries.job_fetch import in_order, job_get_available, job_get_claimed
+from riverengine.queries.job_fetch import in_order
 from riverengine.queries.queue import queue_upsert
 from riverengine.queries.statement import Record
 from riverengine.run.bounded_pool import BoundedPool
+from riverengine.run.claims import Claims
 from riverengine.run.clock import Clock
 from riverengine.run.completer import Completer
 from riverengine.run.database_errors import DATABASE_ERRORS
@@ -30,11 +31,6 @@ from riverengine.run.service import Service
 from riverengine.run.stuck_jobs import StuckJobs
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.job import JobId
-from riverengine.types.metric import (
-    JobGetAvailableCountMetric,
-    JobGetAvailableDurationMetric,
-    Metric,
-)
 
 _STARTED_AT_ONCE = 100
 """Jobs started before the event loop turns to other things."""
@@ -74,13 +70,10 @@ class Producer(Service):
         self._pool = pool
         self._settings = settings
         self._config = config
-        self._client_id = client_id
-        self._kinds = kinds
         self._completer = completer
         self._events = events
         self._executor_for = executor_for
         self._clock = clock
-        self._metric_hooks = config.extensions.metric_emit
         cooldown = settings.fetch_cooldown or config.fetch_cooldown
         self.limiter: FetchLimiter = FetchLimiter(cooldown.total_seconds(), clock)
         poll = settings.fetch_poll_interval or config.fetch_poll_interval
@@ -99,7 +92,6 @@ class Producer(Service):
         self._draining = False
         self._fetching = False
         self._backlog = False
-        self._claims_unsure = False
         self._requested = True
         self._announced = False
         self._cancelled_while_fetching: set[int] = set()
@@ -109,6 +101,17 @@ class Producer(Service):
         self.fetch_errors: int = 0
         """Failed fetches since the start, for metrics."""
         self.signal_fetched: TestSignal[int] = TestSignal()
+        self._claims = Claims(
+            pool,
+            queue=queue,
+            config=config,
+            client_id=client_id,
+            kinds=kinds,
+            known=self._known_jobs,
+            start=self._start_jobs,
+            clock=clock,
+            logger=self.logger,
+        )
         self.watch: QueueWatch = QueueWatch(
             pool,
             queue=queue,
@@ -211,13 +214,16 @@ class Producer(Service):
             if now >= poll_at:
                 self._requested = True
                 poll_at = self._next_poll()
+            if now >= self._claims.due_at:
+                self._requested = True
             delay = self._fetch_delay()
             if delay is not None and delay <= 0:
                 await self._fetch()
                 continue
-            until_poll = poll_at - now
+            look_at = poll_at if self._requested else min(poll_at, self._claims.due_at)
+            until = look_at - now
             try:
-                async with asyncio.timeout(until_poll if delay is None else min(delay, until_poll)):
+                async with asyncio.timeout(until if delay is None else min(delay, until)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -247,20 +253,14 @@ class Producer(Service):
         self._requested = self._announced = False
         self._fetching = True
         self._empty.clear()
-        unsure = self._claims_unsure
-        # Whatever goes wrong from here on, there may be claimed rows whose jobs were not started.
-        self._claims_unsure = True
-        claiming = self._find_claims() if unsure else self._claim(limit)
-        claim = asyncio.create_task(claiming, name=f"riverengine:{self.name}:claim")
+        claim = asyncio.create_task(self._claims.take(limit), name=f"riverengine:{self.name}:claim")
         try:
             try:
-                claimed = await asyncio.shield(claim)
+                claimed, self._backlog = await asyncio.shield(claim)
             except asyncio.CancelledError:
                 # The rows may be claimed already: they run, or they would wait for the rescuer.
                 await asyncio.wait({claim})
                 raise
-            self._backlog = unsure or claimed >= limit
-            self._claims_unsure = False
             self.limiter.end(found=claimed > 0)
             self._requested = self._requested or self._backlog
             self.signal_fetched.fire(claimed)
@@ -277,49 +277,8 @@ class Producer(Service):
             if not self.running:
                 self._empty.set()
 
-    async def _claim(self, limit: int) -> int:
-        """Claim jobs and start them, before the connection goes back; returns their number."""
-        began = self._clock.monotonic()
-        async with self._pool.statements(timeout=TIMEOUT) as connection:
-            records = await job_get_available(
-                connection,
-                schema=self._config.schema,
-                queue=self.queue,
-                kinds=self._kinds,
-                limit=limit,
-                client_id=self._client_id,
-                timeout=TIMEOUT,
-            )
-            ended = self._clock.monotonic()
-            self._start_jobs(records)
-        if self._metric_hooks:
-            duration = timedelta(seconds=ended - began)
-            self._emit(JobGetAvailableDurationMetric(duration, self.queue))
-            self._emit(JobGetAvailableCountMetric(len(records), self.queue))
-        return len(records)
-
-    def _emit(self, metric: Metric) -> None:
-        for hook in self._metric_hooks:
-            try:
-                hook.metric_emit(metric)
-            except Exception:
-                # The jobs are claimed: nothing may keep them from being started.
-                self.logger.exception("the metric hook %s failed", type(hook).__name__)
-
-    async def _find_claims(self) -> int:
-        """Start jobs this client claimed without hearing of it; returns their number."""
-        known = {*self._active, *self._completer.pending_ids(), *self._left_to_rescuer}
-        async with self._pool.statements(timeout=TIMEOUT) as connection:
-            records = await job_get_claimed(
-                connection,
-                schema=self._config.schema,
-                queue=self.queue,
-                client_id=self._client_id,
-                known=sorted(known),
-                timeout=TIMEOUT,
-            )
-            self._start_jobs(records)
-        return len(records)
+    def _known_jobs(self) -> set[JobId]:
+        return {*self._active, *self._completer.pending_ids(), *self._left_to_rescuer}
 
     def _start_jobs(self, records: Sequence[Record]) -> None:
         executors = []

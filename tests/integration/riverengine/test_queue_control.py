@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from riverengine import EventKind, JobState
-from riverengine.run.producer import Producer
+from riverengine.run.claims import Claims
 from tests.integration.riverengine.working import (
     Gate,
     NoteArgs,
@@ -42,14 +42,14 @@ async def test_a_pause_is_told_once_no_fetch_can_claim_any_more(
     pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetching, held = asyncio.Event(), asyncio.Event()
-    claim = Producer._claim
+    claim = Claims._claim
 
-    async def hold(self: Producer, limit: int) -> int:
+    async def hold(self: Claims, limit: int) -> int:
         fetching.set()
         await held.wait()
         return await claim(self, limit)
 
-    monkeypatch.setattr(Producer, "_claim", hold)
+    monkeypatch.setattr(Claims, "_claim", hold)
     async with started(pool, NoteWorker()) as client, client.subscribe() as events:
         await asyncio.wait_for(fetching.wait(), 10)
         told = asyncio.create_task(events.next(timeout=10))
@@ -145,33 +145,3 @@ async def test_a_failing_fetch_is_tried_again(pool: asyncpg.Pool) -> None:
         await client.insert(NoteArgs())
         (event,) = await ended(events)
     assert event.kind is EventKind.JOB_COMPLETED
-
-
-@pytest.mark.parametrize("error", [ConnectionResetError, RuntimeError])
-async def test_a_claim_whose_answer_was_lost_is_found_again(
-    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
-) -> None:
-    gate = Gate()
-    claim = Producer._claim
-    lost: list[int] = []
-
-    async def lose_once(self: Producer, limit: int) -> int:
-        with monkeypatch.context() as patch:
-            if not lost:
-                patch.setattr(Producer, "_start_jobs", lambda *_: None)
-            claimed = await claim(self, limit)
-        if claimed and not lost:
-            lost.append(claimed)
-            raise error
-        return claimed
-
-    monkeypatch.setattr(Producer, "_claim", lose_once)
-    async with started(pool, NoteWorker(gate)) as client, client.subscribe() as events:
-        await client.insert_many([NoteArgs(text=text) for text in "abc"])
-        ran = sorted([(await gate.next()).args.text for _ in "abc"])
-        gate.opened.set()
-        kinds = {event.kind for event in await ended(events, 3)}
-    assert ran == ["a", "b", "c"]
-    assert kinds == {EventKind.JOB_COMPLETED}
-    assert sum(lost) > 0
-    assert await pool.fetchval("SELECT max(attempt) FROM river_job") == 1

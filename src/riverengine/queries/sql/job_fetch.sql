@@ -42,7 +42,9 @@ FROM /* SCHEMA */river_job
 WHERE state = 'running'
     AND queue = $1::text
     AND attempted_by[array_upper(attempted_by, 1)] = $2::text
-    AND NOT id = ANY ($3::bigint[]);
+    AND NOT id = ANY ($3::bigint[])
+ORDER BY id
+LIMIT $4::integer;
 
 -- name: job_get_cancel_requested
 -- Those of the given running jobs whose cancellation was asked for.
