@@ -69,11 +69,11 @@ class JobRow:
     finalized_at: datetime | None
     scheduled_at: datetime
     priority: int
-    encoded_args: str
+    encoded_args: str = field(repr=False)  # private, perhaps, as metadata
     attempted_by: tuple[str, ...]
     errors: tuple[AttemptError, ...]
     kind: str
-    metadata_json: str
+    metadata_json: str = field(repr=False)
     queue: str
     tags: tuple[str, ...]
     unique_key: bytes | None
