@@ -189,7 +189,9 @@ class Client(AdminApi, FinishApi, HealthApi):
             try:
                 await self._start_services()
             except BaseException:
-                await self._stop_services()
+                # Jobs may run already: they are given back, or their outcomes would be lost.
+                self._jobs.cancel()
+                await self._end()
                 self.stopped.set()
                 raise
 
@@ -369,15 +371,16 @@ class Client(AdminApi, FinishApi, HealthApi):
         async with self._starting:
             # What is being started has to be there to be stopped.
             await self._queues.close()
-        await self._jobs.drain()
-        if self._completer is not None:
-            await self._completer.drain()
-        await self._stop_services()
+        await self._end()
         self._events.close_all()
         self._shutdown = None
         self.stopped.set()
 
-    async def _stop_services(self) -> None:
+    async def _end(self) -> None:
+        """Let the jobs end, write their outcomes, stop everything."""
+        await self._jobs.drain()
+        if self._completer is not None:
+            await self._completer.drain()
         await self._queues.stop()
         # The maintainer ends its services while the term is still held; then the elector resigns.
         services = (self._maintainer, self._elector, self._notifier, self._completer)

@@ -299,6 +299,8 @@ class Producer(Service):
         """Start a few at a time: between them the next fetch and the first outcomes get a turn."""
         loop = asyncio.get_running_loop()
         for started, executor in enumerate(waiting, start=1):
+            if executor.is_abandoned:
+                continue
             executor.task = asyncio.Task(
                 self._work(executor), loop=loop, name=f"riverengine:job:{executor.kind}"
             )

@@ -40,12 +40,14 @@ class Service(ABC):
         task, self._task = self._task, None
         if task is None:
             return
+        # A caller that is cleaning up may have been cancelled before.
+        cancellations = _cancellations()
         task.cancel()
         try:
             await task
         except asyncio.CancelledError:
             # Swallowed only when it is the service's own end; our caller's cancellation goes on.
-            if not task.cancelled() or _is_being_cancelled():
+            if not task.cancelled() or _cancellations() > cancellations:
                 raise
 
     async def _supervise(self) -> None:
@@ -67,9 +69,9 @@ class Service(ABC):
         """The service's body; runs until cancelled."""
 
 
-def _is_being_cancelled() -> bool:
+def _cancellations() -> int:
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return 0 if task is None else task.cancelling()
 
 
 def backoff(attempt: int, *, max_exponent: int = 6) -> timedelta:

@@ -265,6 +265,29 @@ async def test_a_client_starts_again(pool: asyncpg.Pool) -> None:
     assert len(worker.ran) == 1
 
 
+async def test_a_start_that_is_cancelled_gives_back_what_runs_already(
+    pool: asyncpg.Pool, database_url: str
+) -> None:
+    gate = Gate()
+    one = QueueConfig(max_workers=1)
+    config = Config(queues={"default": one, "later": one})
+    client = Client(pool, config, workers=workers_of(NoteWorker(gate)))
+    job = (await client.insert(NoteArgs())).job
+    await pool.execute("INSERT INTO river_queue (name, updated_at) VALUES ('later', now())")
+    apart = await asyncpg.connect(database_url)
+    async with apart.transaction():
+        await apart.execute("SELECT FROM river_queue WHERE name = 'later' FOR UPDATE")
+        starting = asyncio.create_task(client.start())
+        await gate.next()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    await apart.close()
+    assert not client.is_started
+    row = await stored(pool, job.id)
+    assert (row.state, row.attempt) == (JobState.AVAILABLE, 0)
+
+
 async def test_starting_needs_queues_and_workers(pool: asyncpg.Pool) -> None:
     one = {"default": QueueConfig(max_workers=1)}
     for client in (

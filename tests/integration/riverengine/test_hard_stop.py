@@ -27,6 +27,7 @@ from riverengine import (
     client_from_context,
     record_output,
 )
+from riverengine.run import producer
 from tests.integration.riverengine.working import (
     NoteArgs,
     NoteWorker,
@@ -192,6 +193,25 @@ async def test_a_function_in_a_thread_is_abandoned_too(pool: asyncpg.Pool) -> No
             lambda: not [each for each in asyncio.all_tasks() if "job:" in each.get_name()]
         )
     assert (await stored(pool, job.id)).state is JobState.AVAILABLE
+
+
+async def test_a_job_abandoned_before_it_began_never_begins(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "_STARTED_AT_ONCE", 1)
+    clients: list[Client] = []
+
+    async def abandon(job: Job[NoteArgs]) -> None:
+        clients[0].producers["default"].stop_fetching()
+        clients[0].producers["default"].abandon_all()
+
+    await Client(pool).insert_many([NoteArgs() for _ in range(3)])
+    worker = NoteWorker(abandon)
+    async with started(pool, worker, stop=False, before_start=clients.append) as client:
+        await wait_until(lambda: len(worker.ran) > 0)
+        await client.stop(timeout=timedelta(seconds=10))
+    assert len(worker.ran) == 1
+    assert await pool.fetchval("SELECT count(*) FROM river_job WHERE state = 'available'") == 3
 
 
 def test_a_negative_timeout_is_refused() -> None:
