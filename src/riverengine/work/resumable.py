@@ -14,6 +14,7 @@ import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 from riverengine.types.errors import (
@@ -363,8 +364,17 @@ def _decode(cursor_type: type[CursorT], text: str) -> CursorT:
         for mark in ("model_validate", "__struct_fields__", "__dataclass_fields__")
     ):
         return decode_args(cursor_type, text, kind="cursor")
-    # A dataclass with one field, so that scalars and collections are decoded as args are.
-    holder = dataclasses.make_dataclass("Cursor", [("cursor", cursor_type)])
-    decoded: Json = decode_args(holder, f'{{"cursor":{text}}}', kind="cursor")
+    decoded: Json = decode_args(
+        _holder(cursor_type),  # type: ignore[arg-type] # every class can be hashed
+        f'{{"cursor":{text}}}',
+        kind="cursor",
+    )
     cursor: CursorT = decoded.cursor
     return cursor
+
+
+@cache
+def _holder(cursor_type: type) -> type:
+    """A dataclass with one field, so that scalars and collections are decoded as args are."""
+    # One for each type: the decoder of every class is kept.
+    return dataclasses.make_dataclass("Cursor", [("cursor", cursor_type)])

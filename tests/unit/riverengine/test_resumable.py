@@ -35,6 +35,7 @@ from riverengine import (
 )
 from riverengine.types.job import JobId
 from riverengine.work.context import WorkContext, enter_work
+from riverengine.work.decode import text_decoder
 from riverengine.work.go_json import encode_json
 from riverengine.work.resumable import begin_resumable, end_resumable
 
@@ -515,6 +516,20 @@ async def test_the_value_of_a_step_is_kept_for_later_attempts() -> None:
     second = await Attempt(first.stored).work(work)
     assert ran == ["charge"]
     assert first.cursors == second.cursors == [(Place(7, ("a", "b")), 3)]
+
+
+async def test_decoders_of_values_are_kept_by_type_not_by_step() -> None:
+    async def work(attempt: Attempt) -> None:
+        for number in range(20):
+            await resumable_step_value(f"step {number}", three, int)
+
+    async def three() -> int:
+        return 3
+
+    await Attempt().work(work)
+    kept = text_decoder.cache_info().currsize
+    await Attempt().work(work)
+    assert text_decoder.cache_info().currsize == kept
 
 
 async def test_a_value_is_the_same_in_every_attempt() -> None:
