@@ -17,7 +17,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from riverengine.run.process_child import serve
@@ -90,9 +90,16 @@ class _Process:
         """
         try:
             self._tasks.send_bytes(payload)
-            self._tasks.recv_bytes()
+            self._receive()
         except (EOFError, OSError) as error:
             raise _NotBegunError from error
+        return self._receive()
+
+    def _receive(self) -> bytes:
+        # What the work started may hold the other end open, and outlive the process.
+        ready = wait([self._tasks, self._process.sentinel])
+        if self._tasks not in ready and not self._tasks.poll():
+            raise EOFError
         return self._tasks.recv_bytes()
 
     def cancel(self) -> None:

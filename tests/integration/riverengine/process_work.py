@@ -76,6 +76,9 @@ def work(job: Job[ProcessArgs]) -> None:
             raise JobSnooze(timedelta(hours=1))
         case "die":
             os._exit(3)
+        case "die with heir":
+            _leave_heir(Path(job.args.path))
+            os._exit(3)
         case "resume":
             _resume(job)
         case "swallow":
@@ -87,6 +90,17 @@ def work(job: Job[ProcessArgs]) -> None:
 
 def _fail() -> None:
     raise ValueError("of the step")
+
+
+def _leave_heir(told: Path) -> None:
+    """Fork a process of another group, which inherits everything that is open."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        told.write_text(str(os.getpid()), encoding="utf-8")
+        time.sleep(FOREVER)
+    while not told.exists():
+        time.sleep(0.01)
 
 
 def _resume(job: Job[ProcessArgs]) -> None:

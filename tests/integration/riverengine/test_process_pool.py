@@ -165,6 +165,20 @@ async def test_a_process_that_dies_fails_its_attempt_only(pool: asyncpg.Pool) ->
         assert _row(await events.next(timeout=60)).state is JobState.COMPLETED
 
 
+async def test_a_process_that_leaves_an_heir_behind_is_dead_all_the_same(
+    pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    """What it forked holds its end of the way to the client open."""
+    path = tmp_path / "heir"
+    try:
+        event = await _event(pool, ProcessArgs(do="die with heir", path=str(path)))
+    finally:
+        if path.exists():
+            os.kill(int(path.read_text(encoding="utf-8")), signal.SIGKILL)
+    assert _row(event).state is JobState.DISCARDED
+    assert _row(event).errors[0].error == str(WorkProcessDiedError(3))
+
+
 async def test_a_timeout_cancels_the_job_in_its_process(pool: asyncpg.Pool, tmp_path: Path) -> None:
     path = tmp_path / "told"
     timeout = timedelta(seconds=1)
