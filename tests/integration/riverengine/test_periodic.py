@@ -18,6 +18,7 @@ from riverengine.insert.plan import InsertPlan
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import SystemClock
 from riverengine.run.elector import Elector
+from riverengine.run.maintenance import periodic
 from riverengine.run.maintenance.cron import parse_cron
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.maintainer import Maintainer
@@ -101,6 +102,30 @@ def enqueuer(
 
 def minutely(id: str | None = "tick", **options: object) -> PeriodicJob:  # noqa: A002
     return PeriodicJob(parse_cron("* * * * *"), lambda: (Tick(), None), id, **options)  # type: ignore[arg-type]
+
+
+async def test_a_jump_of_the_clock_delays_a_periodic_job_by_a_minute_at_most(
+    pool: asyncpg.Pool, term: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that slept wakes up with timers that know nothing of it."""
+    clock = FrozenClock()
+    daily = PeriodicJob(parse_cron("0 0 * * *"), lambda: (Tick(), None), "daily")
+    service = enqueuer(pool, term, PeriodicJobBundle([daily]), clock)
+    await service.start()
+    try:
+        assert await service.signal_waiting.wait() <= 60
+    finally:
+        await service.stop()
+
+    monkeypatch.setattr(periodic, "_LOOK", timedelta(milliseconds=10))
+    service = enqueuer(pool, term, PeriodicJobBundle([daily]), clock)
+    await service.start()
+    try:
+        await service.signal_waiting.wait()
+        clock.instant += timedelta(hours=12)
+        assert await service.signal_inserted.wait() == 1
+    finally:
+        await service.stop()
 
 
 async def slots(pool: asyncpg.Pool) -> list[datetime]:

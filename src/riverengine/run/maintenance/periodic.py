@@ -34,7 +34,9 @@ from riverengine.work.hooks import HookPeriodicJobsStartParams
 MARGIN = timedelta(milliseconds=100)
 """A job due within this time of a firing is inserted with it."""
 
-_IDLE = timedelta(hours=24)
+_LOOK = timedelta(minutes=1)
+"""Longest pause: timers stand still while a machine sleeps, and a wall clock can be set."""
+
 _INSERT_TIMEOUT = 10.0
 _HOOK_TIMEOUT = 30.0
 _MAX_TRIES = 5
@@ -181,7 +183,7 @@ class PeriodicEnqueuer(Service):
     def _pause(self) -> float:
         """Seconds until the next firing."""
         now = self._clock.now()
-        pause = _IDLE.total_seconds()
+        pause = _LOOK.total_seconds()
         for entry in self._all_entries():
             if entry.next_run is None:
                 continue
