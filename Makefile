@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 ORDINARY := not interop and not performance and not soak
+# Whole runs mostly wait, so that more processes than cores pay; a selection starts quicker without.
+PROCESSES ?= 4
+SPREAD = $(if $(strip $(ARGS)),,-n $(PROCESSES) --dist worksteal)
 
 .PHONY: help setup demo test check interop conformance fleet fault bench coverage format clean
 
@@ -29,10 +32,11 @@ demo: $(STAMP) ## both workflows through real workers, on an embedded PostgreSQL
 	@$(BIN)/v1consortium demo $(ARGS)
 
 test: $(STAMP) ## run the tests on an embedded PostgreSQL (or TEST_DATABASE_URL); ARGS="tests/unit -k cron"
-	@$(BIN)/python -m pytest -m "$(ORDINARY)" $(ARGS)
+	@$(BIN)/python -m pytest -m "$(ORDINARY)" $(SPREAD) $(ARGS)
 
 interop: $(STAMP) ## run the tests against Go River (needs the Go toolchain)
-	@$(BIN)/python -m pytest -m interop tests/interop tests/conformance $(ARGS)
+	@$(BIN)/python -m tests.interop.go_programs
+	@$(BIN)/python -m pytest -m interop tests/interop tests/conformance $(SPREAD) $(ARGS)
 
 conformance: $(STAMP) ## play River's 103 scenarios with Go and Python; ARGS="--rounds 10 --report --tiers codec,mixed"
 	@$(BIN)/python -m tests.conformance $(ARGS)
