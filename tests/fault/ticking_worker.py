@@ -11,6 +11,7 @@ from typing import ClassVar
 import asyncpg
 
 from riverengine import Client, Config, Job, PeriodicJob, QueueConfig, Worker, Workers
+from riverengine.run.elector import ElectorTimings
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class TickWorker(Worker[TickArgs]):
 
     async def work(self, job: Job[TickArgs]) -> None:
         pass
+
+
+TERMS = ElectorTimings(
+    interval=timedelta(seconds=2), ttl=timedelta(seconds=5), timeout=timedelta(seconds=2)
+)
+"""A third of River's: a leader's death costs the test seconds, and several slots as ever."""
 
 
 class EverySecond:
@@ -43,7 +50,7 @@ async def main(url: str) -> None:
     )
     async with asyncpg.create_pool(url, min_size=1, max_size=5) as pool:
         config = Config(queues={"default": QueueConfig(max_workers=5)})
-        client = Client(pool, config, workers=workers, periodic_jobs=[tick])
+        client = Client(pool, config, workers=workers, periodic_jobs=[tick], elector_timings=TERMS)
         await client.start()
         print(client.id, flush=True)
         await asyncio.Event().wait()

@@ -145,7 +145,7 @@ async def test_a_client_whose_id_another_process_took_stops(pool: asyncpg.Pool) 
         await client.insert(NoteArgs())
         await gate.next()
         await pool.execute("UPDATE riverengine_client SET incarnation = gen_random_uuid()")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await client.stopped.wait()
     assert await pool.fetchval("SELECT count(*) FROM riverengine_client") == 1
 
@@ -284,7 +284,9 @@ async def test_without_our_table_a_warning_names_the_command(
             assert event.job.id == mine
             assert client.health.heartbeats is HeartbeatState.OFF
             with pytest.raises(ConfigError, match="worker-1"):
-                await Client(plain, client.config, workers=client.workers).start()
+                await Client(
+                    plain, client.config, workers=client.workers, heartbeat_timings=QUICK
+                ).start()
         assert f"riverengine migrate-up --line {ENGINE_LINE}" in caplog.text
         async with started(plain, NoteWorker()) as client:
             await client.insert(NoteArgs())

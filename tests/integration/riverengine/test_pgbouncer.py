@@ -27,6 +27,7 @@ from riverengine import (
     QueueConfig,
     open_pool,
 )
+from riverengine.run import notifier
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.connect import connect_beside
 from riverengine.run.heartbeat import HeartbeatState
@@ -58,6 +59,11 @@ unix_socket_dir =
 logfile = {folder}/log
 pidfile = {folder}/pid
 """
+
+_ADVISORY_LOCKS = (
+    "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+    " WHERE locktype = 'advisory' AND datname = current_database()"
+)
 
 
 def _free_port() -> int:
@@ -128,6 +134,12 @@ def pooled_url(pgbouncer: int, database_url: str) -> str:
 
 
 @pytest.fixture
+def quick_to_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients do not wait long for the notification that never comes through a pooler."""
+    monkeypatch.setattr(notifier, "_ECHO_TIMEOUT", 1.0)
+
+
+@pytest.fixture
 async def pooled(pooled_url: str) -> AsyncIterator[asyncpg.Pool]:
     """A pool as one makes it behind a transaction pooler."""
     async with asyncpg.create_pool(
@@ -136,6 +148,7 @@ async def pooled(pooled_url: str) -> AsyncIterator[asyncpg.Pool]:
         yield pool
 
 
+@pytest.mark.usefixtures("quick_to_poll")
 async def test_jobs_are_inserted_worked_cancelled_and_the_client_stops(
     pooled: asyncpg.Pool, pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -179,6 +192,7 @@ async def test_a_direct_connection_to_listen_on_gets_notifications(
             await ended(events)
 
 
+@pytest.mark.usefixtures("quick_to_poll")
 async def test_a_pool_that_keeps_statements_is_refused(pooled_url: str) -> None:
     async with asyncpg.create_pool(pooled_url, min_size=1, max_size=1) as careless:
         config = Config(queues={"default": QueueConfig(max_workers=1)})
@@ -197,6 +211,7 @@ async def test_a_client_that_polls_is_warned_of_a_pool_that_keeps_statements(
     assert "riverengine.open_pool" in caplog.text
 
 
+@pytest.mark.usefixtures("quick_to_poll")
 async def test_a_pool_opened_for_a_pooler_keeps_no_statements(
     pooled_url: str, database_url: str
 ) -> None:
@@ -226,7 +241,7 @@ async def test_a_name_is_held_by_heartbeats_alone(pooled: asyncpg.Pool, pool: as
         with pytest.raises(ConfigError, match="worker-1"):
             async with beating(pooled):
                 pass
-    assert await pool.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    assert await pool.fetchval(_ADVISORY_LOCKS) == 0
     mine = await left_running(pool, "worker-1")
     await pool.execute(
         "INSERT INTO riverengine_client (id, incarnation, host, pid)"
@@ -238,6 +253,7 @@ async def test_a_name_is_held_by_heartbeats_alone(pooled: asyncpg.Pool, pool: as
     assert (await stored(pool, mine)).state is JobState.AVAILABLE
 
 
+@pytest.mark.usefixtures("quick_to_poll")
 async def test_the_client_that_leads_through_a_pooler_does_maintenance(
     pooled: asyncpg.Pool,
 ) -> None:
