@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,6 +17,7 @@ import pytest
 from riverengine.embedded import EmbeddedPostgres, start_postgres
 from riverengine.schema.line import bundled_lines
 from riverengine.schema.migrator import Migrator
+from tests.shared_state import SharedState
 
 _SERVER_URL = "RIVERJOBS_TEST_SERVER_URL"
 _EMPTY = (
@@ -26,6 +28,30 @@ _END_SESSIONS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+_SHAPE = """
+    SELECT string_agg(line, E'\\n' ORDER BY line COLLATE "C") FROM (
+        SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname !~ '^pg_'
+        UNION ALL
+        SELECT 'relation ' || nspname || '.' || relname || ' ' || relkind::text || ' '
+            || coalesce(reloptions::text, '')
+        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname !~ '^pg_'
+        UNION ALL
+        SELECT 'function ' || pg_proc.oid::regprocedure
+        FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+        WHERE nspname NOT IN ('pg_catalog', 'information_schema')
+        UNION ALL
+        SELECT 'trigger ' || tgrelid::regclass || ' ' || tgname FROM pg_trigger
+        UNION ALL
+        SELECT 'constraint ' || conrelid::regclass || ' ' || conname FROM pg_constraint
+        JOIN pg_namespace ON pg_namespace.oid = connamespace
+        WHERE conrelid <> 0 AND nspname NOT IN ('pg_catalog', 'information_schema')
+        UNION ALL
+        SELECT 'setting ' || setconfig::text FROM pg_db_role_setting
+        LEFT JOIN pg_database ON pg_database.oid = setdatabase
+        WHERE setdatabase = 0 OR datname = current_database()
+    ) AS lines (line)
+"""
+"""What the tests on a database share beside rows."""
 _numbers = itertools.count(1)
 _started: list[tuple[EmbeddedPostgres, tempfile.TemporaryDirectory[str]]] = []
 
@@ -97,17 +123,37 @@ async def _migrated_database(server_url: str) -> AsyncIterator[str]:
     await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def _shapes() -> list[str]:
+    """What the migrated database looked like after each test that changed it."""
+    return []
+
+
 @pytest.fixture
-async def database_url(_migrated_database: str) -> AsyncIterator[str]:
+async def database_url(_migrated_database: str, _shapes: list[str]) -> AsyncIterator[str]:
     """DSN of a database at River's newest version, its tables emptied after the test."""
+    if not _shapes:
+        _shapes.append(await _emptied(_migrated_database))
     yield _migrated_database
+    found = await _emptied(_migrated_database)
+    if found != _shapes[-1]:
+        # Only the test that changed it fails, not all after it.
+        _shapes.append(found)
+        assert found == _shapes[-2]
+
+
+async def _emptied(url: str) -> str:
+    """Empty the tables; returns what the database looks like beside rows."""
+    connection = await asyncpg.connect(url)
     try:
-        await _execute(_migrated_database, f"SET lock_timeout = '20s'; {_EMPTY}")
+        await connection.execute(f"SET lock_timeout = '20s'; {_EMPTY}")
+        return str(await connection.fetchval(_SHAPE))
     except asyncpg.LockNotAvailableError:
         # A session outlived its test: it must not hold up the others'.
-        await _execute(_migrated_database, _END_SESSIONS)
-        await _execute(_migrated_database, _EMPTY)
+        await connection.execute(f"{_END_SESSIONS}; {_EMPTY}")
         raise
+    finally:
+        await connection.close()
 
 
 @pytest.fixture
@@ -123,8 +169,28 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
         pool.terminate()
 
 
+@pytest.fixture
+def refusing_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that refuses connections, and that nobody else is given meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        yield port
+
+
 @pytest.fixture(autouse=True)
-async def _no_leaked_tasks() -> AsyncIterator[None]:
+def _process_as_found() -> Iterator[None]:
+    before = SharedState.now()
+    yield
+    assert SharedState.now() == before
+
+
+@pytest.fixture(autouse=True)
+async def _loop_as_found() -> AsyncIterator[None]:
     yield
     names = [task.get_name() for task in asyncio.all_tasks()]
     assert [name for name in names if name.startswith("riverengine:")] == []
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(None)
+    assert handler is None

@@ -195,9 +195,9 @@ async def test_bad_settings_are_all_told_at_once(
     "command", [["workflow", "list"], ["river_worker"], ["migrate"], ["doctor"], ["job", "list"]]
 )
 async def test_an_unreachable_database_is_exit_code_3(
-    cli: Run, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int, command: list[str]
+    cli: Run, monkeypatch: pytest.MonkeyPatch, refusing_port: int, command: list[str]
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", f"postgres://me:hunter22@127.0.0.1:{unused_tcp_port}/none")
+    monkeypatch.setenv("DATABASE_URL", f"postgres://me:hunter22@127.0.0.1:{refusing_port}/none")
     code, out, error = await asyncio.to_thread(cli, *command)
     assert code == 3
     assert "cannot be reached" in out + error

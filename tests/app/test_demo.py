@@ -20,7 +20,9 @@ def command_lines() -> Iterator[str]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                yield (
+                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
             except OSError:
                 continue
 

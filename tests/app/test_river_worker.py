@@ -161,7 +161,7 @@ async def test_a_second_signal_gives_running_jobs_back_at_once(
     async with WorkerProcess(environment | {"WORKER_GRACE": "60"}) as worker:
         await _until_running(orchestrator)
         worker.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 if any(line["message"] == "stopping" for line in worker.lines()):
                     break
@@ -229,7 +229,7 @@ async def test_metrics_are_served_for_prometheus(
         await orchestrator.wait(workflow_id, timeout=SOON)
         text = ""
         wanted = 'riverjobs_jobs_ended_total{event="job_completed",kind="process_subscription"} 1.0'
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while wanted not in text:
                 answer = await http.get(f"http://127.0.0.1:{unused_tcp_port}/metrics")
                 text = answer.text

@@ -339,7 +339,7 @@ class Adapter:
         assert self._process is not None
         if not self.alive:
             if self._output_ended:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(20):
                     await self._process.wait()
             ended = self._process.returncode
             await self.kill()

@@ -88,7 +88,9 @@ class Observer:
     async def connections(self, application_name: str) -> int:
         """Connections of an application."""
         count: int = await self.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", application_name
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = $1",
+            application_name,
         )
         return count
 

@@ -78,7 +78,7 @@ class Peer:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 await self._process.wait()
         except TimeoutError:
             self._process.kill()

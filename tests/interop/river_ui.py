@@ -92,7 +92,7 @@ class RiverUI:
             return
         self._process.terminate()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 await self._process.wait()
         except TimeoutError:
             self._process.kill()

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from tests.conformance.adapter import ERROR_CODES, Adapter
 from tests.conformance.registry import METHODS
+from tests.conftest import _execute
 
 pytestmark = pytest.mark.interop
 
@@ -516,8 +518,15 @@ async def test_goldens(go_adapter: Adapter) -> None:
     assert result["sha256"] == hashlib.sha256(text.encode()).hexdigest()
 
 
-async def test_migrate_schemas_and_reset(go_adapter: Adapter) -> None:
-    schema = "c" * 46
+@pytest.fixture
+async def schema(database_url: str) -> AsyncIterator[str]:
+    """The longest name of a schema; ``migrate`` makes it, and nothing takes it away again."""
+    name = "c" * 46
+    yield name
+    await _execute(database_url, f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+async def test_migrate_schemas_and_reset(schema: str, go_adapter: Adapter) -> None:
     up = await go_adapter.call("migrate", schema=schema)
     assert up == {"applied": list(range(1, 9)), "existing": list(range(1, 9)), "valid": True}
     down = await go_adapter.call("migrate", direction="down", schema=schema, max_steps=2)

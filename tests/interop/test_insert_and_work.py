@@ -134,10 +134,10 @@ async def test_go_pauses_and_resumes_what_python_works(
     await python.start()
     async with python.subscribe() as events:
         await go.call("queue_pause", name="default")
-        assert (await events.next(timeout=10)).kind == "queue_paused"
+        assert (await events.next(timeout=20)).kind == "queue_paused"
         job = (await python.insert(InteropArgs())).job
         await go.call("queue_resume", name="*")
-        assert (await events.next(timeout=10)).kind == "queue_resumed"
+        assert (await events.next(timeout=20)).kind == "queue_resumed"
         assert (await wait_for(pool, job.id, *FINAL)).state is JobState.COMPLETED
 
 

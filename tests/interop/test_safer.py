@@ -119,7 +119,9 @@ class OtherWorker(Worker[OtherArgs]):
         raise AssertionError("nothing is fetched here")
 
 
-@pytest.mark.parametrize("worker", [NoteWorker(), OtherWorker(), InteropWorker()], ids=str)
+@pytest.mark.parametrize(
+    "worker", [NoteWorker(), OtherWorker(), InteropWorker()], ids=["note", "other", "interop"]
+)
 async def test_no_python_leader_discards_jobs_of_kinds_it_does_not_know(
     go: Peer, pool: asyncpg.Pool, worker: Worker[Any]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from riverengine.embedded.postgres import Account, find_binaries
 from riverengine.schema.line import ENGINE_LINE
 from riverengine.schema.migrator import Migrator
+from tests.conftest import _database_name, _execute, with_database
 
 pytestmark = pytest.mark.interop
 
@@ -21,13 +22,10 @@ NEWEST = 8
 @pytest.fixture
 async def go_database(server_url: str) -> AsyncIterator[str]:
     """A second empty database, for Go."""
-    connection = await asyncpg.connect(server_url)
-    try:
-        await connection.execute("CREATE DATABASE riverjobs_interop_go")
-        yield server_url.rsplit("/", 1)[0] + "/riverjobs_interop_go"
-        await connection.execute("DROP DATABASE riverjobs_interop_go WITH (FORCE)")
-    finally:
-        await connection.close()
+    name = _database_name()
+    await _execute(server_url, f"CREATE DATABASE {name}")
+    yield with_database(server_url, name)
+    await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def dump(url: str) -> list[str]:

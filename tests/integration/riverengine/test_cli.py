@@ -308,8 +308,8 @@ async def test_a_url_that_cannot_be_read_is_told_without_its_password(cli: Run, 
     assert "hunter22" not in error
 
 
-async def test_an_unreachable_database_is_exit_code_3(cli: Run, unused_tcp_port: int) -> None:
-    url = f"postgres://me:hunter22@127.0.0.1:{unused_tcp_port}/none"
+async def test_an_unreachable_database_is_exit_code_3(cli: Run, refusing_port: int) -> None:
+    url = f"postgres://me:hunter22@127.0.0.1:{refusing_port}/none"
     code, _, error = await call(cli, "migrate-up", "--database-url", url)
     assert code == 3
     assert "hunter22" not in error

@@ -322,8 +322,8 @@ async def test_a_newer_schema_is_refused(pool: asyncpg.Pool) -> None:
         await pool.execute("DELETE FROM river_migration WHERE version = 9")
 
 
-async def test_an_unreachable_database_is_told(unused_tcp_port: int) -> None:
-    pool = asyncpg.create_pool(f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/none", min_size=0)
+async def test_an_unreachable_database_is_told(refusing_port: int) -> None:
+    pool = asyncpg.create_pool(f"postgresql://nobody@127.0.0.1:{refusing_port}/none", min_size=0)
     async with pool:
         client = Client(
             pool,

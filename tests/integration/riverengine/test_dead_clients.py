@@ -260,7 +260,7 @@ async def test_a_client_that_had_been_taken_for_dead_cancels_what_others_got(
             lost.id,
         )
         await pool.execute("DELETE FROM riverengine_client")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert await cancelled.get() == "lost"
         gate.opened.set()
         await wait_for_state(pool, kept.id, JobState.COMPLETED)

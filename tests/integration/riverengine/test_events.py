@@ -114,7 +114,7 @@ async def test_everybody_who_waits_is_told_of_the_end(pool: asyncpg.Pool) -> Non
         counts = [asyncio.create_task(count()) for _ in range(3)]
         await client.insert(NoteArgs())
         await client.stop(timeout=timedelta(seconds=10))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert sum(await asyncio.gather(*counts)) <= 1
 
 

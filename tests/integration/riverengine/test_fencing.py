@@ -180,7 +180,7 @@ async def test_finishing_a_lost_job_is_refused(pool: asyncpg.Pool) -> None:
         assert isinstance(worker.worker, NoteWorker)
         worker.worker.run = finish
         result = await client.insert(NoteArgs())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert await refused.get() == 1
     row = await stored(pool, result.job.id)
     assert (row.state, row.attempt) == (JobState.RUNNING, 2)

@@ -318,7 +318,7 @@ async def test_an_update_without_metadata_tells_nobody(client: Client, queues: l
         await client.queue_update("a")
         await client.queue_pause("a")
         await connection.execute("SELECT 1")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not heard:
                 await connection.execute("SELECT 1")
         await connection.remove_listener("public.river_control", hear)

@@ -373,7 +373,7 @@ async def test_a_statement_that_takes_too_long_is_given_up(client: Client) -> No
         await client.job_delete_many(many, timeout=timedelta(milliseconds=50))
     assert await client.job_count() == 48
     # Nor does the server go on with it: it would hold its locks as long as it sleeps.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             at_work = await client.pool.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"

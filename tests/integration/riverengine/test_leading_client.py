@@ -60,7 +60,7 @@ async def _texts(events: Subscription, number: int) -> list[str]:
 async def test_jobs_run_on_start_and_carry_their_id(pool: asyncpg.Pool) -> None:
     added = PeriodicJob(HOURLY, lambda: _note("start"), id="note-hourly", run_on_start=True)
     async with leading(pool, periodic_jobs=[added]):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 metadata = await pool.fetchval("SELECT metadata FROM river_job")
                 if metadata is not None:

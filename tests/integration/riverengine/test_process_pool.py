@@ -67,11 +67,12 @@ def _row(event: Event) -> JobRow:
 
 def _is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        # The second, when it ends between opening and reading.
         return False
     # A process that ended stays until somebody asks for its exit code.
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split()[2] != "Z"
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 async def _told(path: Path, condition: Callable[[str], bool] = bool) -> str:

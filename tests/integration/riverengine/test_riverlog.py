@@ -111,6 +111,7 @@ def library() -> Iterator[logging.Logger]:
     logging.getLogger().addHandler(handler)
     yield logger
     logging.getLogger().removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
 
 
 async def test_other_loggers_are_kept_by_the_handler_once(

@@ -28,6 +28,9 @@ from riverengine.queries.job_row import job_row_from_record
 FAST = timedelta(milliseconds=20)
 """A poll interval for tests that would otherwise wait for River's second."""
 
+SOON = 20.0
+"""Seconds after which what did not happen will not: several test processes share a few cores."""
+
 
 @dataclass(frozen=True)
 class NoteArgs:
@@ -63,7 +66,7 @@ class Gate:
 
     async def next(self) -> Job[Any]:
         """The next job that reached the gate."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SOON):
             return await self.entered.get()
 
 
@@ -118,7 +121,7 @@ async def heard(
 
 async def ended(events: Subscription, number: int = 1) -> list[Event]:
     """The next events, however many are asked for."""
-    return [await events.next(timeout=10) for _ in range(number)]
+    return [await events.next(timeout=SOON) for _ in range(number)]
 
 
 async def stored(pool: asyncpg.Pool, job_id: int) -> JobRow:
@@ -127,8 +130,8 @@ async def stored(pool: asyncpg.Pool, job_id: int) -> JobRow:
 
 
 async def wait_for_state(pool: asyncpg.Pool, job_id: int, *states: JobState) -> JobRow:
-    """The job once it is in one of the states, by looking again and again for ten seconds."""
-    async with asyncio.timeout(10):
+    """The job once it is in one of the states, by looking again and again."""
+    async with asyncio.timeout(SOON):
         while True:
             row = await stored(pool, job_id)
             if row.state in states:
@@ -137,8 +140,8 @@ async def wait_for_state(pool: asyncpg.Pool, job_id: int, *states: JobState) -> 
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Look again and again, for ten seconds, until the condition holds."""
-    async with asyncio.timeout(10):
+    """Look again and again until the condition holds."""
+    async with asyncio.timeout(SOON):
         while True:
             if condition():
                 return
@@ -146,7 +149,7 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 
 
 async def wait_for_yes(
-    pool: asyncpg.Pool, question: str, *args: object, seconds: float = 20
+    pool: asyncpg.Pool, question: str, *args: object, seconds: float = SOON
 ) -> None:
     """Ask the database again and again until the answer is yes."""
     async with asyncio.timeout(seconds):

@@ -175,7 +175,7 @@ class System:
 
     async def settled(self) -> None:
         """Return when no job runs."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 if not await self.pool.fetchval(
                     "SELECT count(*) FROM river_job WHERE state = 'running'"
@@ -185,7 +185,7 @@ class System:
 
     async def step_becomes(self, workflow_id: str, step_name: str, status: str) -> None:
         """Return when the step has the status."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 if (await self.step_statuses(workflow_id))[step_name] == status:
                     return

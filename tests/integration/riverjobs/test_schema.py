@@ -118,10 +118,10 @@ async def test_a_manager_refuses_a_database_that_is_not_migrated(empty_database:
 
 
 async def test_a_manager_tells_an_unreachable_database_without_its_password(
-    unused_tcp_port: int,
+    refusing_port: int,
 ) -> None:
     manager = RiverManager(
-        Config(database_url=f"postgres://me:secret@127.0.0.1:{unused_tcp_port}/none")
+        Config(database_url=f"postgres://me:secret@127.0.0.1:{refusing_port}/none")
     )
     with pytest.raises(DatabaseUnavailableError) as failure:
         await manager.open()

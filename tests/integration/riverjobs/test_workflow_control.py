@@ -155,7 +155,7 @@ async def test_a_failed_workflow_goes_on_from_its_failed_step(system: System) ->
     await system.settled()
     refused = False
     assert await system.orchestrator.retry_workflow(workflow_id) == ["second"]
-    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
+    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=20))
     assert execution.status is WorkflowStatus.COMPLETED
     assert execution.error is None
     assert execution.context == {"first": True, "paid": True, "third": True}
@@ -173,7 +173,7 @@ async def test_a_failed_workflow_whose_job_is_gone_gets_another(system: System) 
     await system.pool.execute("DELETE FROM river_job")
     del system.code["first"]
     await system.orchestrator.retry_workflow(workflow_id)
-    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
+    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=20))
     assert execution.status is WorkflowStatus.COMPLETED
 
 
@@ -182,7 +182,7 @@ async def test_a_cancelled_workflow_can_go_on(system: System) -> None:
     await system.orchestrator.cancel_workflow(workflow_id)
     await system.orchestrator.retry_workflow(workflow_id)
     await system.start()
-    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
+    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=20))
     assert execution.status is WorkflowStatus.COMPLETED
 
 
@@ -206,7 +206,7 @@ async def test_a_job_retried_by_river_s_own_means_revives_the_workflow(system: S
     del system.code["first"]
     (job,) = (await system.manager.client.job_list()).jobs
     await system.manager.client.job_retry(job.id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             if (await system.execution(workflow_id)).status is WorkflowStatus.COMPLETED:
                 break
@@ -228,7 +228,7 @@ async def test_a_rescued_step_commits_once(system: System) -> None:
     await system.start()
     await hold.entered.wait()
     await system.pool.execute("UPDATE river_job SET state = 'available', scheduled_at = now()")
-    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
+    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=20))
     hold.go_on.set()
     await system.settled()
     assert execution.context["by"] == 2
@@ -247,14 +247,14 @@ async def test_a_second_job_of_a_step_is_refused(system: System) -> None:
         "INSERT INTO river_job (kind, args, max_attempts, queue) SELECT kind, args, 3, queue FROM"
         " river_job"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             states = [job.state for job in (await system.manager.client.job_list()).jobs]
             if states == [JobState.RUNNING, JobState.CANCELLED]:
                 break
             await asyncio.sleep(0.01)
     hold.go_on.set()
-    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
+    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=20))
     assert execution.status is WorkflowStatus.COMPLETED
     assert [context.step_name for context in system.ran] == ["first", "second", "third"]
 
@@ -267,7 +267,7 @@ async def test_a_completed_step_that_runs_again_only_heals(system: System) -> No
         " WHERE step_name = 'first'"
     )
     await system.start()
-    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
+    execution = await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=20))
     assert execution.status is WorkflowStatus.COMPLETED
     assert [context.step_name for context in system.ran] == ["second", "third"]
 
@@ -328,7 +328,7 @@ async def test_a_stopped_process_s_step_runs_again_elsewhere(
     await system.manager.stop_and_cancel()
     other = System(workflow_url)
     await other.start()
-    execution = await other.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
+    execution = await other.orchestrator.wait(workflow_id, timeout=timedelta(seconds=20))
     await other.manager.stop()
     assert execution.status is WorkflowStatus.COMPLETED
     assert [(c.step_name, c.attempt) for c in other.ran] == [("second", 1), ("third", 1)]

@@ -83,7 +83,7 @@ async def test_queue_and_priority_are_chosen(
 ) -> None:
     workflow_id = await system.orchestrator.start_workflow("row", context, insert_opts=opts)
     await system.start()
-    await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=10))
+    await system.orchestrator.wait(workflow_id, timeout=timedelta(seconds=20))
     jobs = (await system.manager.client.job_list()).jobs
     assert {(job.queue, job.priority) for job in jobs} == {(queue, priority)}
 

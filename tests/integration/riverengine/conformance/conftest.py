@@ -8,29 +8,23 @@ import asyncpg
 import pytest
 
 from riverengine import Migrator
-from tests.conftest import with_database
+from tests.conftest import _database_name, _execute, with_database
 from tests.integration.riverengine.conformance.adapter import Adapter, running_adapter
-
-_NAME = "riverengine_conformance"
 
 
 @pytest.fixture(scope="session")
 async def conformance_url(server_url: str) -> AsyncIterator[str]:
     """DSN of a migrated database that only these tests use."""
-    connection = await asyncpg.connect(server_url)
+    name = _database_name()
+    await _execute(server_url, f"CREATE DATABASE {name}")
+    url = with_database(server_url, name)
+    connection = await asyncpg.connect(url)
     try:
-        await connection.execute(f"DROP DATABASE IF EXISTS {_NAME} WITH (FORCE)")
-        await connection.execute(f"CREATE DATABASE {_NAME}")
-        url = with_database(server_url, _NAME)
-        database = await asyncpg.connect(url)
-        try:
-            await Migrator(database).migrate_up()
-        finally:
-            await database.close()
-        yield url
-        await connection.execute(f"DROP DATABASE {_NAME} WITH (FORCE)")
+        await Migrator(connection).migrate_up()
     finally:
         await connection.close()
+    yield url
+    await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

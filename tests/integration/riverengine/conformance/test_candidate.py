@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -50,17 +49,13 @@ def test_a_name_of_the_harness_s_own_making_fits_postgresql() -> None:
 
 @pytest.mark.parametrize("command", ["command", "restart_command"])
 async def test_the_candidate_s_commands_start_the_adapter_anywhere(
-    conformance_url: str, tmp_path: Path, command: str
+    conformance_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     assert expanded(CANDIDATE[command])[0] == "python3"
     arguments = expanded(CANDIDATE[command], RIVERJOBS_PYTHON=sys.executable)
-    here = Path.cwd()
-    os.chdir(tmp_path)
-    try:
-        async with running_adapter(conformance_url, arguments) as adapter:
-            assert (await adapter.call("handshake"))["implementation"] == "python"
-    finally:
-        os.chdir(here)
+    monkeypatch.chdir(tmp_path)
+    async with running_adapter(conformance_url, arguments) as adapter:
+        assert (await adapter.call("handshake"))["implementation"] == "python"
 
 
 @pytest.mark.parametrize("option", CANDIDATE["start_options"])

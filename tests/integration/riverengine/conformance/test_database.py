@@ -278,7 +278,7 @@ async def test_reading_methods_get_over_ended_connections(
     for _ in range(10):
         ended = await database.fetchval(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE application_name = 'river-conformance-python'"
+            "WHERE datname = current_database() AND application_name = 'river-conformance-python'"
         )
         assert ended >= 1
         assert (await adapter.call("list"))["jobs"] == [job]

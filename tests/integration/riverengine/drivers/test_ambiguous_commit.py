@@ -37,7 +37,7 @@ async def count(pool: asyncpg.Pool) -> int:
 
 async def committed(pool: asyncpg.Pool) -> None:
     """Wait until the server, on its own now, has done what it was told."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             if await count(pool):
                 return

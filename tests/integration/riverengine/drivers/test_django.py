@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -137,6 +139,18 @@ async def test_execute_wrappers_and_the_query_log_see_the_statements(pool: async
     await in_django(run)
 
 
+@pytest.fixture
+def time_zone() -> Iterator[None]:
+    """Changing Django's zone changes the process's, and other tests' with it."""
+    before = os.environ.get("TZ")
+    yield
+    os.environ.pop("TZ", None)
+    if before is not None:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
+@pytest.mark.usefixtures("time_zone")
 async def test_times_are_utc_in_a_project_without_zones(pool: asyncpg.Pool) -> None:
     def run() -> Any:
         from django.test.utils import override_settings
