@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import asyncpg
 
 from riverengine.config import Config
 from riverengine.drivers import AsyncTransaction, Database
 from riverengine.drivers.recognise import async_executor
+from riverengine.queries.conflicts import is_deadlock
 from riverengine.queries.statement import Executor
 from riverengine.queries.transaction import transaction_check
 from riverengine.run.clock import Clock
 from riverengine.types.errors import ConfigError
 from riverengine.work.extensions import Extensions
+
+_TRIES_OF_A_RACE = 3
+
+_Result = TypeVar("_Result")
 
 
 class ClientCore:
@@ -68,3 +74,23 @@ class ClientCore:
             return
         async with self.database.transaction(timeout=timeout) as connection:
             yield connection
+
+    async def _again(
+        self,
+        call: Callable[[], Awaitable[_Result]],
+        tx: AsyncTransaction | None,
+        lost: Callable[[Exception], bool] = is_deadlock,
+    ) -> _Result:
+        """The result of a call that is a transaction by itself, unless ``tx`` is given.
+
+        lost: whether its error says that it lost a race. What won is visible to the next try. A
+        caller's transaction is aborted by then, and not tried again.
+        """
+        tries = 0
+        while True:
+            try:
+                return await call()
+            except Exception as error:
+                tries += 1
+                if tx is not None or tries == _TRIES_OF_A_RACE or not lost(error):
+                    raise

@@ -9,11 +9,7 @@ from riverengine.client.core import ClientCore
 from riverengine.drivers import AsyncTransaction
 from riverengine.insert.options import InsertOpts
 from riverengine.insert.plan import InsertPlan, plan_insert
-from riverengine.queries.job_insert import (
-    job_insert_many,
-    job_insert_many_announced,
-    job_insert_many_fast,
-)
+from riverengine.queries.job_insert import job_insert_many, job_insert_many_fast
 from riverengine.queries.notification import TOPIC_INSERT, insert_payload, notify_many
 from riverengine.queries.statement import Executor
 from riverengine.run.bounded_pool import TIMEOUT
@@ -59,13 +55,19 @@ class InsertApi(ClientCore):
         """Insert jobs by one statement: all or none, results in the order given.
 
         jobs: args, or args with options.  tx: as for :meth:`insert`.  Two jobs of the batch with
-        the same unique key raise ``DuplicateInBatchError``.
+        the same unique key raise ``DuplicateInBatchError``.  Unique keys are written in one order
+        by everybody, so that batches do not deadlock each other; a deadlock with other writers of
+        the same jobs is tried again, outside of ``tx``.
         """
         plans = self._plan(jobs)
         if tx is None and not surrounds_insert(self.extensions, plans):
-            return await self._insert_at_once(plans)
-        async with self.transaction(tx, timeout=_limit(plans)) as connection:
-            return await self.insert_plans(connection, plans)
+            return await self._again(lambda: self._insert_at_once(plans), tx)
+
+        async def insert() -> list[InsertResult]:
+            async with self.transaction(tx, timeout=_limit(plans)) as connection:
+                return await self.insert_plans(connection, plans)
+
+        return await self._again(insert, tx)
 
     async def insert_many_fast(
         self,
@@ -77,19 +79,24 @@ class InsertApi(ClientCore):
 
         A unique key that is held, or comes twice, raises ``UniqueConflictError``: nothing is
         inserted.  Through SQLAlchemy, which offers no COPY, it is one INSERT without results.
-        Insert middleware gets None for each job's result.
+        Insert middleware gets None for each job's result.  A deadlock is tried again, outside of
+        ``tx``.
         """
         plans = self._plan(jobs)
-        async with self.transaction(tx, timeout=_limit(plans)) as connection:
 
-            async def copy(planned: Sequence[InsertPlan]) -> InsertResults:
-                number = await job_insert_many_fast(
-                    connection, schema=self.config.schema, plans=planned, now=self.clock.now()
-                )
-                await self._announce(connection, planned)
-                return [None] * number
+        async def insert() -> int:
+            async with self.transaction(tx, timeout=_limit(plans)) as connection:
 
-            return len(await insert_through(self.extensions, plans, copy))
+                async def copy(planned: Sequence[InsertPlan]) -> InsertResults:
+                    number = await job_insert_many_fast(
+                        connection, schema=self.config.schema, plans=planned, now=self.clock.now()
+                    )
+                    await self.notify_insert(connection, _announced_queues(planned))
+                    return [None] * number
+
+                return len(await insert_through(self.extensions, plans, copy))
+
+        return await self._again(insert, tx)
 
     async def insert_plans(
         self, connection: Executor, plans: Sequence[InsertPlan]
@@ -97,10 +104,14 @@ class InsertApi(ClientCore):
         """Insert planned rows in the connection's transaction, with middleware and announcement."""
 
         async def insert(planned: Sequence[InsertPlan]) -> InsertResults:
-            rows = await job_insert_many(
-                connection, schema=self.config.schema, plans=planned, now=self.clock.now()
-            )
-            await self._announce(connection, planned)
+            with self._insert_limiter.announcing(_announced_queues(planned)) as allowed:
+                rows = await job_insert_many(
+                    connection.fetch,
+                    schema=self.config.schema,
+                    plans=planned,
+                    now=self.clock.now(),
+                    payloads=[insert_payload(queue) for queue in allowed],
+                )
             return [InsertResult(row, duplicate) for row, duplicate in rows]
 
         results = await insert_through(self.extensions, plans, insert)
@@ -114,15 +125,15 @@ class InsertApi(ClientCore):
     async def _insert_at_once(self, plans: Sequence[InsertPlan]) -> list[InsertResult]:
         """Insert and announce by one statement, where nobody needs to see the transaction."""
         queues = _announced_queues(plans)
-        allowed = self._insert_limiter.allowed(queues)
-        rows = await job_insert_many_announced(
-            self.database,
-            schema=self.config.schema,
-            plans=plans,
-            now=self.clock.now(),
-            payloads=[insert_payload(queue) for queue in allowed],
-            timeout=_limit(plans),
-        )
+        with self._insert_limiter.announcing(queues) as allowed:
+            rows = await job_insert_many(
+                self.database.write,
+                schema=self.config.schema,
+                plans=plans,
+                now=self.clock.now(),
+                payloads=[insert_payload(queue) for queue in allowed],
+                timeout=_limit(plans),
+            )
         for queue in set(queues).difference(allowed):
             self._wake(queue)
         return [InsertResult(row, duplicate) for row, duplicate in rows]
@@ -157,9 +168,6 @@ class InsertApi(ClientCore):
                 )
             )
         return plans
-
-    async def _announce(self, db: Executor, plans: Sequence[InsertPlan]) -> None:
-        await self.notify_insert(db, _announced_queues(plans))
 
 
 def _announced_queues(plans: Sequence[InsertPlan]) -> list[str]:

@@ -12,7 +12,7 @@ import asyncpg
 from riverengine.client.core import ClientCore
 from riverengine.drivers import AsyncTransaction
 from riverengine.queries import job_many
-from riverengine.queries.conflicts import sqlstate_of
+from riverengine.queries.conflicts import is_deadlock
 from riverengine.queries.job_many import (
     JobCancelManyParams,
     JobCancelManyResult,
@@ -23,9 +23,6 @@ from riverengine.queries.job_many import (
 )
 from riverengine.run.bounded_pool import TIMEOUT
 from riverengine.types.errors import UniqueConflictError
-
-_TRIES_OF_A_RACE = 3
-_DEADLOCK = "40P01"
 
 _Result = TypeVar("_Result")
 
@@ -100,26 +97,17 @@ class JobManyApi(ClientCore):
         tx: AsyncTransaction | None,
         timeout: timedelta | None,
     ) -> _Result:
-        tries = 0
-        while True:
-            try:
-                seconds = None if timeout is None else timeout.total_seconds()
-                async with self._transaction(tx, timeout=seconds) as connection:
-                    if (
-                        seconds is None
-                        and tx is None
-                        and isinstance(connection, asyncpg.Connection)
-                    ):
-                        seconds = TIMEOUT
-                    # The server must know the limit too: left to itself it would work on, and keep
-                    # its locks.
-                    return await run(connection, timeout=seconds)
-            except Exception as error:
-                # What won the race is visible to the next try. A caller's transaction is aborted.
-                tries += 1
-                if tx is not None or tries == _TRIES_OF_A_RACE or not _lost_a_race(error):
-                    raise
+        async def change() -> _Result:
+            seconds = None if timeout is None else timeout.total_seconds()
+            async with self._transaction(tx, timeout=seconds) as connection:
+                if seconds is None and tx is None and isinstance(connection, asyncpg.Connection):
+                    seconds = TIMEOUT
+                # The server must know the limit too: left to itself it would work on, and keep
+                # its locks.
+                return await run(connection, timeout=seconds)
+
+        return await self._again(change, tx, _lost_a_race)
 
 
 def _lost_a_race(error: Exception) -> bool:
-    return isinstance(error, UniqueConflictError) or sqlstate_of(error) == _DEADLOCK
+    return isinstance(error, UniqueConflictError) or is_deadlock(error)

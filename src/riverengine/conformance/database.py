@@ -133,7 +133,9 @@ async def _insert_no_notify(session: Session, call: Call) -> Json:
         max_args_bytes=client.config.max_args_bytes,
         known_kinds=None,
     )
-    rows = await job_insert_many(session.pool, schema=None, plans=[plan], now=client.clock.now())
+    rows = await job_insert_many(
+        session.pool.fetch, schema=None, plans=[plan], now=client.clock.now()
+    )
     return job_json(rows[0][0])
 
 

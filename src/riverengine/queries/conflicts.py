@@ -10,6 +10,7 @@ from riverengine.types.errors import DuplicateInBatchError, RiverError, UniqueCo
 _UNIQUE_INDEX = "river_job_unique_idx"
 _UNIQUE_VIOLATION = "23505"
 _CARDINALITY_VIOLATION = "21000"
+_DEADLOCK = "40P01"
 _BREAKS = ("08", "57P01", "57P02", "57P03")
 
 
@@ -31,6 +32,11 @@ def conflict_of(error: Exception) -> RiverError | None:
     if state == _UNIQUE_VIOLATION and _constraint(error).startswith(_UNIQUE_INDEX):
         return UniqueConflictError()
     return None
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Whether the transaction was the one that gave way to others it stood crosswise to."""
+    return sqlstate_of(error) == _DEADLOCK
 
 
 def commit_is_ambiguous(error: BaseException) -> bool:

@@ -13,12 +13,13 @@ from riverengine.queries.conflicts import conflict_of, origin_of
 from riverengine.queries.copy_text import copy_text
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.notification import TOPIC_INSERT
-from riverengine.queries.statement import CopyExecutor, Executor, statement
+from riverengine.queries.statement import CopyExecutor, Executor, Record, statement
 from riverengine.types.job import JobRow
 
 _FILE = "job_insert.sql"
 _INSERT_MANY = statement(_FILE, "job_insert_many")
 _INSERT_MANY_ANNOUNCED = statement(_FILE, "job_insert_many_announced")
+_INSERT_MANY_UNIQUE = statement(_FILE, "job_insert_many_unique")
 _INSERT_NO_RETURNING = statement(_FILE, "job_insert_many_no_returning")
 _INSERT_COPY = statement(_FILE, "job_insert_copy")
 
@@ -28,51 +29,44 @@ _COPY_COLUMNS = (
 )
 
 
+class Run(Protocol):
+    """Runs a statement: an executor's ``fetch``, or a database's ``write``."""
+
+    async def __call__(
+        self, query: str, *args: object, timeout: float | None = None
+    ) -> Sequence[Any]:
+        """The statement's rows."""
+
+
 async def job_insert_many(
-    db: Executor, *, schema: str | None, plans: Sequence[InsertPlan], now: datetime
-) -> list[tuple[JobRow, bool]]:
-    """Insert rows in one statement; for each, in order, the row and whether it was there already.
-
-    now: fills times the plans leave open, once for the whole batch.  A plan whose unique key is
-    held yields the holder, unchanged.  Two plans with the same key raise ``DuplicateInBatchError``
-    and insert nothing.
-    Source: riverpgxv5 JobInsertFastMany at v0.51.1.
-    """
-    try:
-        records = await db.fetch(_INSERT_MANY.sql(schema), *_columns(plans, now))
-    except Exception as error:
-        _raise_conflict(error)
-        raise
-    return [(job_row_from_record(record), record["skipped_as_duplicate"]) for record in records]
-
-
-class Writer(Protocol):
-    """Runs a statement as a transaction by itself."""
-
-    async def write(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Any]:
-        """The statement's rows; raises ``AmbiguousCommitError`` if the answer is lost."""
-
-
-async def job_insert_many_announced(
-    db: Writer,
+    run: Run,
     *,
     schema: str | None,
     plans: Sequence[InsertPlan],
     now: datetime,
-    payloads: Sequence[str],
+    payloads: Sequence[str] = (),
     timeout: float | None = None,
 ) -> list[tuple[JobRow, bool]]:
-    """:func:`job_insert_many` and the notifications of it, in one transaction of its own."""
+    """Insert rows in one statement; for each, in order, the row and whether it was there already.
+
+    now: fills times the plans leave open, once for the whole batch.  payloads: notifications of
+    the insert, sent in its transaction.  A plan whose unique key is held yields the holder,
+    unchanged.  Two plans with the same key raise ``DuplicateInBatchError`` and insert nothing.
+    Source: riverpgxv5 JobInsertFastMany at v0.51.1.
+    """
+    arguments: tuple[object, ...] = _columns(plans, now)
+    insert = _INSERT_MANY_ANNOUNCED if payloads else _INSERT_MANY
+    if _have_several_keys(plans):
+        insert = _INSERT_MANY_UNIQUE
+    if insert is not _INSERT_MANY:
+        arguments += (schema, TOPIC_INSERT, list(payloads))
     try:
-        records = await db.write(
-            _INSERT_MANY_ANNOUNCED.sql(schema),
-            *_columns(plans, now),
-            *(schema, TOPIC_INSERT, list(payloads)),
-            timeout=timeout,
-        )
+        records = await run(insert.sql(schema), *arguments, timeout=timeout)
     except Exception as error:
         _raise_conflict(error)
         raise
+    if insert is _INSERT_MANY_UNIQUE:
+        records = _in_order(plans, records)
     return [(job_row_from_record(record), record["skipped_as_duplicate"]) for record in records]
 
 
@@ -81,9 +75,13 @@ async def job_insert_many_fast(
 ) -> int:
     """Insert rows by COPY, or by INSERT where the driver has no COPY, and return their number.
 
-    A held unique key raises ``UniqueConflictError`` and inserts nothing.
+    Rows with unique keys come first, in the order of the keys, as :func:`job_insert_many` writes
+    them: batches never wait for each other's keys crosswise, but ids do not keep their order.  A
+    held unique key raises ``UniqueConflictError`` and inserts nothing.
     Source: riverpgxv5 JobInsertFastManyNoReturning at v0.51.1.
     """
+    if _have_several_keys(plans):
+        plans = sorted(plans, key=lambda plan: (plan.unique_key is None, plan.unique_key or b""))
     try:
         if isinstance(db, asyncpg.Connection):
             await db.copy_to_table(
@@ -102,6 +100,17 @@ async def job_insert_many_fast(
         _raise_conflict(error)
         raise
     return len(plans)
+
+
+def _have_several_keys(plans: Sequence[InsertPlan]) -> bool:
+    return sum(plan.unique_key is not None for plan in plans) > 1
+
+
+def _in_order(plans: Sequence[InsertPlan], records: Sequence[Record]) -> Sequence[Record]:
+    """The plans' records, which come in the order of their keys, those without a key at the end."""
+    by_key = {record["unique_key"]: record for record in records}
+    without = iter(records[sum(plan.unique_key is not None for plan in plans) :])
+    return [next(without) if plan.unique_key is None else by_key[plan.unique_key] for plan in plans]
 
 
 def _columns(plans: Sequence[InsertPlan], now: datetime) -> tuple[list[object], ...]:

@@ -6,7 +6,8 @@ producers that got the one before fetch again after their cooldown anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from riverengine.run.clock import Clock
@@ -33,3 +34,14 @@ class InsertLimiter:
                 self._last[queue] = now
                 through.append(queue)
         return through
+
+    @contextmanager
+    def announcing(self, queues: Iterable[str]) -> Iterator[list[str]]:
+        """As :meth:`allowed`, for a block that sends the announcements, or none if it raises."""
+        through = self.allowed(queues)
+        try:
+            yield through
+        except BaseException:
+            for queue in through:
+                self._last.pop(queue, None)
+            raise

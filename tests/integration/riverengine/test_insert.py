@@ -272,6 +272,20 @@ async def test_a_rolled_back_insert_is_not_announced(
     assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "later"}'
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["own", "caller's"])
+async def test_an_insert_that_failed_silences_no_other(
+    pool: asyncpg.Pool, heard: asyncio.Queue[str], own: bool
+) -> None:
+    client = Client(pool, Config(fetch_cooldown=timedelta(seconds=1)))
+    async with pool.acquire() as connection:
+        with pytest.raises(DuplicateInBatchError):
+            await client.insert_many(
+                [InsertManyParams(NoteArgs(), BY_ARGS)] * 2, tx=None if own else connection
+            )
+    await client.insert(NoteArgs())
+    assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "default"}'
+
+
 async def test_insert_middleware_surrounds_the_insert(pool: asyncpg.Pool) -> None:
     seen: list[str] = []
 
