@@ -6,7 +6,7 @@ Source: job_list_params.go and dblist/db_list.go at v0.51.1 (protocol 10.2).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -25,6 +25,7 @@ from riverengine.types.job import FINAL_STATES, JobRow, JobState
 
 _LIST = statement("job_many.sql", "job_list")
 _LIST_FINAL = statement("job_many.sql", "job_list_final")
+_LIST_SCHEDULED = statement("job_many.sql", "job_list_scheduled")
 _FINAL = tuple(state for state in JobState if state.is_final)
 _INFINITY = datetime.max.replace(tzinfo=UTC)
 
@@ -116,6 +117,11 @@ class JobListParams(JobFilter):
         return False
 
     @property
+    def is_by_state_and_queue(self) -> bool:
+        """Whether no other filter narrows the jobs."""
+        return replace(self, states=None, queues=None).is_empty
+
+    @property
     def lists_final_only(self) -> bool:
         """Whether the states listed are final ones."""
         return bool(self.states) and FINAL_STATES.issuperset(self.states or ())
@@ -145,6 +151,7 @@ def job_list_query(schema: str | None, params: JobListParams) -> tuple[str, list
     """The list's statement and its arguments; raises ``NamedArgError``."""
     field, direction = params.time_field, params.direction
     query = _LIST
+    fixed: dict[int, object] = {1: params.limit}
     options = filter_options(params)
     lines = [f"{field}_{direction}"] if field is not None else []
     if direction is SortOrder.DESC:
@@ -154,6 +161,9 @@ def job_list_query(schema: str | None, params: JobListParams) -> tuple[str, list
         lines.append("finalized")
         if len(params.states or ()) > 1:
             query = _LIST_FINAL
+    elif field == "scheduled_at" and params.is_by_state_and_queue:
+        query, options = _LIST_SCHEDULED, []
+        fixed |= {5: params.queues, 6: params.states}
     if params.after is not None:
         after = _placed(params.after, params)
         suffix, name = f"{field}_{direction}", "after_id"
@@ -171,7 +181,7 @@ def job_list_query(schema: str | None, params: JobListParams) -> tuple[str, list
         schema,
         options=options,
         lines=lines,
-        fixed={1: params.limit},
+        fixed=fixed,
         predicates=params.predicates,
     )
 

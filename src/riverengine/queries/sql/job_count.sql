@@ -4,48 +4,23 @@ FROM /* SCHEMA */river_job
 GROUP BY state;
 
 -- name: job_count_by_state_at_most
--- States are written out: what PostgreSQL knows of each decides whether its rows come by index.
-SELECT 'available' AS state, count(*) AS count
-FROM (
-    SELECT 1 FROM /* SCHEMA */river_job WHERE state = 'available' LIMIT $1::bigint
-) AS counted
-UNION ALL
-SELECT 'cancelled' AS state, count(*) AS count
-FROM (
-    SELECT 1 FROM /* SCHEMA */river_job WHERE state = 'cancelled' LIMIT $1::bigint
-) AS counted
-UNION ALL
-SELECT 'completed' AS state, count(*) AS count
-FROM (
-    SELECT 1 FROM /* SCHEMA */river_job WHERE state = 'completed' LIMIT $1::bigint
-) AS counted
-UNION ALL
-SELECT 'discarded' AS state, count(*) AS count
-FROM (
-    SELECT 1 FROM /* SCHEMA */river_job WHERE state = 'discarded' LIMIT $1::bigint
-) AS counted
-UNION ALL
-SELECT 'pending' AS state, count(*) AS count
-FROM (
-    SELECT 1 FROM /* SCHEMA */river_job WHERE state = 'pending' LIMIT $1::bigint
-) AS counted
-UNION ALL
-SELECT 'retryable' AS state, count(*) AS count
-FROM (
-    SELECT 1 FROM /* SCHEMA */river_job WHERE state = 'retryable' LIMIT $1::bigint
-) AS counted
-UNION ALL
-SELECT 'running' AS state, count(*) AS count
-FROM (
-    SELECT 1 FROM /* SCHEMA */river_job WHERE state = 'running' LIMIT $1::bigint
-) AS counted
-UNION ALL
-SELECT 'scheduled' AS state, count(*) AS count
-FROM (
-    SELECT 1 FROM /* SCHEMA */river_job WHERE state = 'scheduled' LIMIT $1::bigint
-) AS counted;
+-- In the order of an index, so that it is read: the first rows of a rare state may be far behind.
+SELECT
+    states.state,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT 1
+            FROM /* SCHEMA */river_job AS job
+            WHERE job.state = states.state
+            ORDER BY job.queue
+            LIMIT $1::bigint
+        ) AS counted
+    ) AS count
+FROM unnest(enum_range(NULL::/* SCHEMA */river_job_state)) AS states (state);
 
 -- name: job_count_by_queue_and_state
+-- In the order of the index, as above.
 SELECT
     queues.queue,
     (
@@ -54,6 +29,7 @@ SELECT
             SELECT 1
             FROM /* SCHEMA */river_job AS job
             WHERE job.queue = queues.queue AND job.state = 'available'
+            ORDER BY job.priority
             LIMIT $2::bigint
         ) AS counted
     ) AS count_available,
@@ -63,6 +39,7 @@ SELECT
             SELECT 1
             FROM /* SCHEMA */river_job AS job
             WHERE job.queue = queues.queue AND job.state = 'running'
+            ORDER BY job.priority
             LIMIT $2::bigint
         ) AS counted
     ) AS count_running
@@ -101,7 +78,8 @@ LIMIT $4::integer;
 
 -- name: queue_stats
 -- Of the queues named; with null, of those that have a row or a job available. A null limit counts
--- all jobs. The oldest due job of each priority is the first of its part of the fetching index.
+-- all jobs, in the order of the index as above. The oldest due job of each priority is the first of
+-- its part of the fetching index.
 WITH RECURSIVE waiting AS (
     (
         SELECT queue
@@ -139,6 +117,7 @@ SELECT
             SELECT 1
             FROM /* SCHEMA */river_job AS job
             WHERE job.state = 'available' AND job.queue = queues.queue AND job.scheduled_at <= now()
+            ORDER BY job.priority
             LIMIT $2::bigint
         ) AS counted
     ) AS count_due,
@@ -148,6 +127,7 @@ SELECT
             SELECT 1
             FROM /* SCHEMA */river_job AS job
             WHERE job.state = 'running' AND job.queue = queues.queue
+            ORDER BY job.priority
             LIMIT $2::bigint
         ) AS counted
     ) AS count_running,
@@ -155,8 +135,18 @@ SELECT
         SELECT count(*)
         FROM (
             SELECT 1
-            FROM /* SCHEMA */river_job AS job
-            WHERE job.state IN ('retryable', 'scheduled') AND job.queue = queues.queue
+            FROM (
+                VALUES
+                    ('retryable'::/* SCHEMA */river_job_state),
+                    ('scheduled'::/* SCHEMA */river_job_state)
+            ) AS later (state)
+            CROSS JOIN LATERAL (
+                SELECT 1
+                FROM /* SCHEMA */river_job AS job
+                WHERE job.state = later.state AND job.queue = queues.queue
+                ORDER BY job.priority
+                LIMIT $2::bigint
+            ) AS waiting
             LIMIT $2::bigint
         ) AS counted
     ) AS count_later,

@@ -78,6 +78,73 @@ WHERE id = ANY (ARRAY(
 /* FRAGMENT job_order */
 LIMIT $1::integer;
 
+-- name: job_list_scheduled
+-- By the time they are due, of states and queues (null: of all): a page of each state, queue and
+-- priority from its part of the fetching index, and the page of them all from these. Queues that were
+-- not named are found by index, from each on to the next one.
+SELECT
+    id, state, attempt, max_attempts, attempted_at, created_at, finalized_at, scheduled_at,
+    priority, args::text, attempted_by, errors::text[], kind, metadata::text, queue, tags,
+    unique_key, unique_states
+FROM /* SCHEMA */river_job
+WHERE id = ANY (ARRAY(
+    SELECT listed.id
+    FROM (
+        SELECT DISTINCT
+            unnest(
+                coalesce(
+                    $6::text[]::/* SCHEMA */river_job_state[],
+                    enum_range(NULL::/* SCHEMA */river_job_state)
+                )
+            ) AS state
+    ) AS chosen
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE found AS (
+            (
+                SELECT queue
+                FROM /* SCHEMA */river_job
+                WHERE $5::text[] IS NULL AND river_job.state = chosen.state
+                ORDER BY queue
+                LIMIT 1
+            )
+            UNION ALL
+            SELECT (
+                SELECT job.queue
+                FROM /* SCHEMA */river_job AS job
+                WHERE job.state = chosen.state AND job.queue > found.queue
+                ORDER BY job.queue
+                LIMIT 1
+            )
+            FROM found
+            WHERE found.queue IS NOT NULL
+        )
+
+        SELECT queue FROM found WHERE queue IS NOT NULL
+        UNION
+        SELECT unnest($5::text[])
+    ) AS part (queue)
+    CROSS JOIN generate_series(1, 4) AS priorities (priority)
+    CROSS JOIN LATERAL (
+        SELECT id, scheduled_at
+        FROM /* SCHEMA */river_job
+        WHERE river_job.state = chosen.state
+            AND river_job.queue = part.queue
+            AND river_job.priority = priorities.priority::smallint
+            /* FRAGMENT job_filters */
+            /* FRAGMENT job_after */
+        /* FRAGMENT job_order */
+        LIMIT $1::integer
+    ) AS listed
+    ORDER BY
+        listed.scheduled_at ASC, -- if: scheduled_at_asc
+        listed.scheduled_at DESC, -- if: scheduled_at_desc
+        listed.id DESC, -- if: id_desc
+        listed.id ASC
+    LIMIT $1::integer
+))
+/* FRAGMENT job_order */
+LIMIT $1::integer;
+
 -- name: job_count
 -- A null limit counts them all.
 SELECT count(*)

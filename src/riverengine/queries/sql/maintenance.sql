@@ -16,7 +16,10 @@ WITH due AS (
             AS holds_key
     FROM /* SCHEMA */river_job AS job
     WHERE job.state IN ('retryable', 'scheduled')
-        AND job.scheduled_at <= now() + $1::interval
+        -- Bounds that are not known beforehand: of all jobs together most are past their time, for
+        -- which PostgreSQL would rather read the whole table.
+        AND job.scheduled_at BETWEEN (SELECT '-infinity'::timestamptz)
+            AND (SELECT now() + $1::interval)
     ORDER BY job.priority, job.scheduled_at, job.id
     LIMIT $2::bigint
     FOR UPDATE SKIP LOCKED
@@ -128,19 +131,39 @@ WHERE job.id = rescue.id
 RETURNING job.id;
 
 -- name: job_delete_before
+WITH due AS (
+    SELECT job.id
+    FROM (
+        VALUES
+            ('cancelled'::/* SCHEMA */river_job_state, $1::interval),
+            ('completed'::/* SCHEMA */river_job_state, $2::interval),
+            ('discarded'::/* SCHEMA */river_job_state, $3::interval)
+    ) AS final (state, age)
+    -- By the time they ended, as the index has them: by id, all jobs in front would be read.
+    CROSS JOIN LATERAL (
+        SELECT river_job.id
+        FROM /* SCHEMA */river_job
+        WHERE river_job.state = final.state
+            AND river_job.finalized_at IS NOT NULL
+            AND river_job.finalized_at < now() - final.age
+        ORDER BY river_job.finalized_at
+        LIMIT $4::bigint
+    ) AS job
+    LIMIT $4::bigint
+)
+
 DELETE FROM /* SCHEMA */river_job
--- An array, not IN: its rows are looked up by id, where a join would read the whole table.
+-- Arrays, not IN: the rows are looked up by id, where a join would read the whole table.
 WHERE id = ANY (ARRAY(
     SELECT job.id
     FROM /* SCHEMA */river_job AS job
-    WHERE job.finalized_at IS NOT NULL
-        AND (
-            (job.state = 'cancelled' AND job.finalized_at < now() - $1::interval)
-            OR (job.state = 'completed' AND job.finalized_at < now() - $2::interval)
-            OR (job.state = 'discarded' AND job.finalized_at < now() - $3::interval)
-        )
+    WHERE job.id = ANY (ARRAY(SELECT due.id FROM due))
+        AND job.finalized_at < now() - CASE job.state
+            WHEN 'cancelled' THEN $1::interval
+            WHEN 'completed' THEN $2::interval
+            WHEN 'discarded' THEN $3::interval
+        END
     ORDER BY job.id
-    LIMIT $4::bigint
     -- Waits, as River does; whoever held the row may have retried its job, which is looked at again.
     FOR UPDATE
 ));
@@ -158,9 +181,13 @@ WHERE name IN (
 RETURNING name;
 
 -- name: periodic_slot_lock
-SELECT pg_advisory_xact_lock(
-    hashtextextended(concat(coalesce($1::text, current_schema()), ' ', $2::text), 7)
-);
+-- The plan of the look that follows is made for its values until the transaction ends: a plan for
+-- any values counts on finding a job early, and reads the whole table when there is none.
+SELECT
+    set_config('plan_cache_mode', 'force_custom_plan', true),
+    pg_advisory_xact_lock(
+        hashtextextended(concat(coalesce($1::text, current_schema()), ' ', $2::text), 7)
+    );
 
 -- name: periodic_slot_exists
 SELECT EXISTS (
