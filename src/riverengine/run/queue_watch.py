@@ -64,6 +64,7 @@ class QueueWatch:
             _RECHECK_POLLING if notifier is None else _RECHECK_LISTENING
         )
         self._losses_suspected = asyncio.Event()
+        self._pauses_heard = 0
         self.signal_rechecked: TestSignal[int] = TestSignal()
 
     def listen(self) -> list[TopicSubscription]:
@@ -88,8 +89,11 @@ class QueueWatch:
                     await self._cancel_lost()
                     self._losses_suspected.clear()
                 await self._recheck_cancels()
+                heard = self._pauses_heard
                 row = await queue_get(self._pool, schema=self._schema, name=self._queue)
-                self._on_paused(row.paused_at is not None)
+                if heard == self._pauses_heard:
+                    # Else the row may be older than what was heard meanwhile.
+                    self._on_paused(row.paused_at is not None)
             except LookupError:
                 self._logger.warning("queue %s has no row; the heartbeat restores it", self._queue)
             except DATABASE_ERRORS as error:
@@ -155,10 +159,9 @@ class QueueWatch:
         if message.get("queue") not in (self._queue, "*"):
             return
         match message.get("action"):
-            case "pause":
-                self._on_paused(True)
-            case "resume":
-                self._on_paused(False)
+            case "pause" | "resume" as action:
+                self._pauses_heard += 1
+                self._on_paused(action == "pause")
             case "cancel":
                 job_id = message.get("job_id")
                 if isinstance(job_id, int):

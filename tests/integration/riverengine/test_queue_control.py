@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
 from riverengine import EventKind, JobState
+from riverengine.queries.queue import queue_get
 from riverengine.run.claims import Claims
 from tests.integration.riverengine.working import (
     Gate,
@@ -92,6 +94,40 @@ async def test_running_jobs_go_on_while_their_queue_is_paused(pool: asyncpg.Pool
         gate.opened.set()
         (event,) = await ended(events)
     assert event.kind is EventKind.JOB_COMPLETED
+
+
+@pytest.mark.parametrize("paused", [True, False])
+async def test_a_look_that_was_overtaken_by_a_message_does_not_count(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    """Its answer is older than what was heard while it was on its way."""
+    looked, arrives = asyncio.Event(), asyncio.Event()
+    get = queue_get
+
+    async def get_late(*args: Any, **options: Any) -> Any:
+        row = await get(*args, **options)
+        looked.set()
+        await arrives.wait()
+        return row
+
+    async with started(pool, NoteWorker()) as client:
+        producer = client.producers["default"]
+        if not paused:
+            await client.queue_pause("default")
+            await wait_until(lambda: producer.is_paused)
+        monkeypatch.setattr("riverengine.run.queue_watch.queue_get", get_late)
+        producer.watch.suspect_losses()
+        await looked.wait()
+        await (client.queue_pause("default") if paused else client.queue_resume("default"))
+        await wait_until(lambda: producer.is_paused is paused)
+        arrives.set()
+        # The next look begins when this one is done with.
+        looked.clear()
+        producer.watch.suspect_losses()
+        arrives.clear()
+        await looked.wait()
+        assert producer.is_paused is paused
+        arrives.set()
 
 
 async def test_a_polling_client_finds_a_pause_by_looking(pool: asyncpg.Pool) -> None:
