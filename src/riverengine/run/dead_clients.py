@@ -24,6 +24,7 @@ from riverengine.queries.client import (
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.client_id import MARK
 from riverengine.run.clock import Clock
+from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.heartbeat import Heartbeat, HeartbeatTimings
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
 
@@ -94,8 +95,17 @@ class DeadClientRescuer(IntervalService):
         taken = await self._take_back_predecessor()
         now = self.clock.monotonic()
         for client_id, seen in list(self._seen.items()):
-            if client_id != self._client_id and now - seen.since >= self._dead_after:
+            if client_id == self._client_id or now - seen.since < self._dead_after:
+                continue
+            try:
                 taken += await self._bury(client_id, seen.heartbeat_at)
+            except DATABASE_ERRORS as error:
+                # Something about one job: the other clients' must not wait for it.
+                self.failures += 1
+                self.logger.warning(
+                    "taking back the jobs of dead client %s failed (%s); the next look tries again",
+                    *(client_id, type(error).__name__),
+                )
         await client_forget_silent(self._pool, schema=self._schema, age=_KEPT, but=list(held))
         return taken
 

@@ -124,6 +124,26 @@ async def test_each_sign_of_life_counts_anew(
     assert (await stored(pool, mine)).state is JobState.RUNNING
 
 
+async def test_a_job_that_cannot_be_taken_back_holds_up_no_other_client_s(
+    pool: asyncpg.Pool, rescuer: DeadClientRescuer, clock: FakeClock
+) -> None:
+    poison = await left_running(pool, "a-worker")
+    others = [await left_running(pool, name) for name in ("b-worker", PYTHON)]
+    for name in ("a-worker", "b-worker", PYTHON):
+        await beat(pool, name)
+    await pool.execute(
+        f"ALTER TABLE river_job ADD CONSTRAINT no_poison CHECK (id <> {poison} OR errors IS NULL)"
+    )
+    try:
+        assert await look(rescuer, clock, seconds=30) == 2
+    finally:
+        await pool.execute("ALTER TABLE river_job DROP CONSTRAINT no_poison")
+    for job_id in others:
+        assert (await stored(pool, job_id)).state is JobState.AVAILABLE
+    assert (await stored(pool, poison)).state is JobState.RUNNING
+    assert await look(rescuer, clock, seconds=10) == 1
+
+
 async def test_a_deleted_row_hides_no_job(
     pool: asyncpg.Pool, rescuer: DeadClientRescuer, clock: FakeClock
 ) -> None:
