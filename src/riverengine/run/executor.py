@@ -77,7 +77,7 @@ class Executor(Attempt):
     __slots__ = (
         *("attempt", "attempted_at", "causes", "id", "is_abandoned", "is_stuck", "kind", "task"),
         *("_decode_error", "_job", "_on_stuck", "_record", "_registered", "_settings"),
-        *("_timeout", "_timer", "_working"),
+        *("_cancellable", "_timeout", "_timer"),
     )
 
     def __init__(
@@ -101,7 +101,7 @@ class Executor(Attempt):
         self._decode_error: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timeout: timedelta | None = None
-        self._working = False
+        self._cancellable = False
         self._job: Job[Any] | None = None
         self._registered: RegisteredWorker | None = None
 
@@ -111,7 +111,7 @@ class Executor(Attempt):
             return
         self.causes |= {cause}
         self.cancel_requested: bool = True
-        if self._working and self.task is not None:
+        if self._cancellable and self.task is not None:
             self.task.cancel()
 
     async def execute(self) -> Completion:
@@ -133,7 +133,7 @@ class Executor(Attempt):
                 raise UnknownJobKindError(self.kind)
             enter_work(self)
             begin_resumable(self, self._record["metadata"])
-            self._working = True
+            self._cancellable = True
             if self.causes:
                 # Cancelled between claim and start: the work begins already cancelled.
                 assert self.task is not None
@@ -147,7 +147,7 @@ class Executor(Attempt):
         except BaseException as raised:  # noqa: BLE001 - whatever ends the work is its outcome
             error = raised
         finally:
-            self._working = False
+            self._cancellable = False
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
@@ -304,11 +304,14 @@ class Executor(Attempt):
             # A cancellation for which the work never paused is not meant for the handler.
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
+        self._cancellable = True
         try:
             result = await handler.handle_error(self.row, error)
         except (Exception, asyncio.CancelledError):
             self._settings.logger.exception("the error handler failed for kind %s", self.kind)
             return False
+        finally:
+            self._cancellable = False
         return result is not None and result.set_cancelled
 
     def _next_retry(self, registered: RegisteredWorker | None, now: datetime) -> datetime:

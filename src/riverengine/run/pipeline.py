@@ -8,6 +8,7 @@ end. In each group the first entry is outermost.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from riverengine.insert.plan import InsertPlan
@@ -114,6 +115,9 @@ async def _ended(
         result = await hook.work_end(row, error)
     except (KeyboardInterrupt, SystemExit):
         raise
+    except asyncio.CancelledError:
+        # The work has ended before: its cancellation cuts the hook off, and changes nothing.
+        return error
     except BaseException as raised:  # noqa: BLE001 - it is the attempt's error from here on
         return raised
     if result is None:

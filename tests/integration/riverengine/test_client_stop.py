@@ -173,6 +173,28 @@ async def test_an_error_of_a_job_cancelled_before_it_began_is_stored(
     assert [str(error) for error in asked] == ["at once"]
 
 
+async def test_a_stop_that_cancels_does_not_wait_for_the_error_handler(
+    pool: asyncpg.Pool,
+) -> None:
+    asked = asyncio.Event()
+
+    async def work(job: Job[NoteArgs]) -> None:
+        raise RuntimeError("of the work")
+
+    async def linger(job: JobRow, error: BaseException) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    handler = ErrorHandlerFunc(linger)
+    async with started(pool, NoteWorker(work), stop=False, error_handler=handler) as client:
+        job = (await client.insert(NoteArgs())).job
+        await asked.wait()
+        await client.stop_and_cancel(timeout=timedelta(seconds=10))
+    row = await stored(pool, job.id)
+    errors = [each.error for each in row.errors]
+    assert (row.attempt, errors) == (1, ["RuntimeError: of the work"])
+
+
 async def test_a_shutdown_that_somebody_cancelled_can_be_asked_for_again(
     pool: asyncpg.Pool,
 ) -> None:

@@ -242,6 +242,33 @@ async def test_work_end_replaces_errors_and_each_hook_sees_the_last(pool: asyncp
     assert row.errors[0].error == "JobCancelError: raised"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_cancellation_of_a_hook_after_the_work_does_not_undo_it(
+    pool: asyncpg.Pool, fails: bool
+) -> None:
+    reached = asyncio.Event()
+
+    async def work(job: Job[NoteArgs]) -> None:
+        if fails:
+            raise RuntimeError("of the work")
+
+    async def linger(job: JobRow, error: BaseException | None) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    hooks = [HookWorkEndFunc(linger)]
+    async with started(pool, NoteWorker(work), stop=False, hooks=hooks) as client:
+        job = (await client.insert(NoteArgs())).job
+        await reached.wait()
+        await client.stop_and_cancel(timeout=timedelta(seconds=10))
+    row = await stored(pool, job.id)
+    errors = [each.error for each in row.errors]
+    if fails:
+        assert (row.attempt, errors) == (1, ["RuntimeError: of the work"])
+    else:
+        assert (row.state, errors) == (JobState.COMPLETED, [])
+
+
 async def test_work_end_can_let_an_attempt_succeed_and_fail(pool: asyncpg.Pool) -> None:
     forgive = HookWorkEndFunc(lambda job, error: NO_ERROR)
     row, kind = await _failed(pool, NoteWorker(_raise_worker), forgive)
