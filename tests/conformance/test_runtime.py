@@ -195,7 +195,7 @@ async def test_claim_time_cancellation(pair: Pair) -> None:
     requested = await canceller.job("cancel", id=job["id"])
     assert requested["state"] == "running"
     # The claimer hears of it while it still holds its claim; nothing tells when it has.
-    await asyncio.sleep(1)
+    await asyncio.sleep(3)
     await claimer.call("barrier_release", name="claim")
     job = await canceller.wait(job["id"])
     assert (job["state"], job["attempt"]) == ("cancelled", 1)

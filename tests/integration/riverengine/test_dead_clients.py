@@ -25,6 +25,7 @@ from tests.integration.riverengine.working import (
     started,
     stored,
     wait_for_state,
+    wait_for_yes,
 )
 
 PYTHON = "host_2026_11_24T01_51_10_454620_py"
@@ -248,7 +249,8 @@ async def test_a_client_whose_event_loop_is_blocked_keeps_its_jobs(
         for _ in range(4):
             assert await rescuer.run_once() == 0
             clock.seconds += 20
-            await asyncio.sleep(0.3)
+            beaten = await pool.fetchval("SELECT heartbeat_at FROM riverengine_client")
+            await wait_for_yes(pool, "SELECT heartbeat_at > $1 FROM riverengine_client", beaten)
         assert await rescuer.run_once() == 0
     assert (await wait_for_state(pool, mine, JobState.RUNNING)).attempt == 1
 
