@@ -2,8 +2,9 @@
 
 Beyond River, whose jobs of a dead process wait an hour: every working client keeps a row of
 ``riverengine_client`` fresh, from a thread with an event loop and a connection of its own, so that
-neither a blocked event loop nor a dead pool lets it look dead. Whoever finds rows that are not
-refreshed takes the jobs back (``dead_clients.py``).
+neither a blocked event loop nor a dead pool lets it look dead; while no such connection is to be
+had, it beats over the pool. Whoever finds rows that are not refreshed takes the jobs back
+(``dead_clients.py``).
 
 A client named by its user holds the name by a lock of that connection as well. The lock is free the
 moment its process is gone, so the next process of that name takes the jobs back at once. Where the
@@ -37,6 +38,8 @@ from riverengine.queries.client import (
     client_remove,
     job_take_back,
 )
+from riverengine.queries.statement import Executor
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.notifier import Connect
 from riverengine.run.pooler import is_session_shared
@@ -91,13 +94,14 @@ class Heartbeat:
         on_restored: Callable[[], None],
         logger: logging.Logger,
         timings: HeartbeatTimings | None = None,
+        pool: BoundedPool | None = None,
     ) -> None:
         """named: whether the user chose the id, so that an earlier process had it too.
 
         has_table: whether ``riverengine_client`` exists; without it only the name is held.
         on_replaced: called when another process took the id.  on_restored: called when this one had
         been taken for dead, so that its jobs may have been given to others. Both are called on the
-        event loop of :meth:`start`.
+        event loop of :meth:`start`.  pool: what to beat over while ``connect`` fails.
         """
         self._connect = connect
         self._schema = schema
@@ -108,6 +112,7 @@ class Heartbeat:
         self._on_restored = on_restored
         self._logger = logger
         self._timings = timings or HeartbeatTimings()
+        self._pool = pool
         self._me = Incarnation(client_id, uuid4(), socket.gethostname(), os.getpid())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -296,9 +301,7 @@ class Heartbeat:
                     if self._connection is None:
                         self._connection = await self._connect()
                     found = await self._beat(self._connection)
-                if found is Beat.RESTORED:
-                    caller.call_soon_threadsafe(self._on_restored)
-                self._last_beat = time.monotonic()
+                self._heard(found, caller)
             except Exception as error:
                 # Dropped without a farewell: a dead link would hold up the next heartbeat.
                 self._drop_connection()
@@ -308,23 +311,46 @@ class Heartbeat:
                     self._logger.warning("a heartbeat failed: %s", type(error).__name__)
                 else:
                     self._logger.exception("a heartbeat failed")
+                await self._beat_over_pool(caller)
 
-    async def _beat(self, connection: asyncpg.Connection) -> Beat:
-        if self._named and not await is_session_shared(connection):
-            # After a reconnect the lost session may still hold the name for a while.
-            self._locked = self._locked or await self._lock(connection)
-        if self.started_at is None:
-            return Beat.KEPT
-        found = await client_beat(
-            connection, schema=self._schema, incarnation=self._me, started_at=self.started_at
-        )
+    async def _beat_over_pool(self, caller: asyncio.AbstractEventLoop) -> None:
+        """Beat as the client's other statements do, as long as there is no better way."""
+        if self._pool is None:
+            return
+        told = self._tell(self._pool)
+        try:
+            beat = asyncio.run_coroutine_threadsafe(told, caller)
+        except RuntimeError:  # the caller's loop is closed
+            told.close()
+            return
+        try:
+            async with asyncio.timeout(self._timings.timeout.total_seconds()):
+                self._heard(await asyncio.wrap_future(beat), caller)
+        except DATABASE_ERRORS as error:
+            self._logger.warning("a heartbeat over the pool failed: %s", type(error).__name__)
+
+    def _heard(self, found: Beat, caller: asyncio.AbstractEventLoop) -> None:
+        self._last_beat = time.monotonic()
+        self._replaced = found is Beat.REPLACED
         if found is Beat.RESTORED:
             self._logger.warning(
                 "client %s had been taken for dead: its jobs may run elsewhere too",
                 self._me.client_id,
             )
-        self._replaced = found is Beat.REPLACED
-        return found
+            caller.call_soon_threadsafe(self._on_restored)
+
+    async def _beat(self, connection: asyncpg.Connection) -> Beat:
+        if self._named and not await is_session_shared(connection):
+            # After a reconnect the lost session may still hold the name for a while.
+            self._locked = self._locked or await self._lock(connection)
+        return await self._tell(connection)
+
+    async def _tell(self, db: Executor) -> Beat:
+        if self.started_at is None:
+            return Beat.KEPT
+        return await client_beat(
+            db, schema=self._schema, incarnation=self._me, started_at=self.started_at
+        )
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

@@ -80,6 +80,7 @@ class Presence:
             on_restored=self._on_restored,
             logger=self._logger,
             timings=self._timings,
+            pool=self._pool,
         )
         await self._heartbeat.start()
         if versions:

@@ -270,6 +270,38 @@ async def test_heartbeats_get_over_a_silent_link(database_url: str, pool: asyncp
             behind.terminate()
 
 
+async def test_a_client_that_gets_no_connection_beside_its_pool_beats_on(
+    pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PostgreSQL may have no room for one more while the pool's connections work jobs."""
+    has_room = True
+
+    async def connect() -> asyncpg.Connection:
+        if not has_room:
+            raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
+        return await connect_beside(pool)
+
+    options = {**OPTIONS, "connect": connect}
+    async with started(pool, NoteWorker(), client_options=options, poll_only=True) as client:
+        has_room = False
+        await wait_for_yes(
+            pool,
+            "SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query LIKE '-- A heartbeat%'",
+        )
+        heartbeat = client._presence._heartbeat
+        assert heartbeat is not None
+        await wait_until(lambda: heartbeat.errors > 1)
+        at = await pool.fetchval("SELECT heartbeat_at FROM riverengine_client")
+        await wait_for_yes(
+            pool,
+            "SELECT heartbeat_at > $1::timestamptz + $2 FROM riverengine_client",
+            *(at, QUICK.dead_after),
+        )
+        assert client.health.heartbeats is HeartbeatState.BEATING
+    assert "taken for dead" not in caplog.text
+
+
 async def test_without_our_table_a_warning_names_the_command(
     empty_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
