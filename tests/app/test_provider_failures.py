@@ -255,7 +255,7 @@ async def test_an_answer_that_does_not_come_leaves_a_write_unknown(
     simulators: Simulators, operation: Operation
 ) -> None:
     names = ("SUPABASE_AUTH_TIMEOUT_S", "STRIPE_TIMEOUT_S", "QUEST_TIMEOUT_S")
-    environment = {**simulators.env, **dict.fromkeys(names, "0.3")}
+    environment = {**simulators.env, **dict.fromkeys(names, "1")}
     simulators.arm(operation.provider, "hang")
     if operation.name.startswith("FullRetrieve"):
         # The list of sites has a long limit of its own; the caller's limit ends the call.
@@ -264,7 +264,7 @@ async def test_an_answer_that_does_not_come_leaves_a_write_unknown(
                 async with asyncio.timeout(0.5):
                     await operation.call(providers)
         return
-    async with adapters(environment, twilio_timeout=0.3) as providers:
+    async with adapters(environment, twilio_timeout=1) as providers:
         error = await failure_of(operation, providers)
     assert_unknown(operation, error)
     assert error.code == "timeout"
@@ -316,7 +316,7 @@ async def test_a_mail_server_that_stays_silent_after_the_mail_leaves_it_unknown(
 ) -> None:
     simulators.arm("smtp", "accept_then_hang", seconds=5)
     sender = SmtpEmail(
-        *mail_address, sender="a@b.example", start_tls=False, timeout=timedelta(seconds=0.4)
+        *mail_address, sender="a@b.example", start_tls=False, timeout=timedelta(seconds=2)
     )
     with pytest.raises(AmbiguousError) as failure:
         await sender.send(to=EMAIL, subject="s", text=TEXT, message_id="m")

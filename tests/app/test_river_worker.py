@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from datetime import timedelta
 
 import httpx
@@ -142,10 +141,8 @@ async def test_a_job_longer_than_the_grace_is_given_back(
     workflow_id = await orchestrator.start_workflow("user_signup", SIGNUP)
     async with WorkerProcess(environment | {"WORKER_GRACE": "0.5"}) as worker:
         await _until_running(orchestrator)
-        began = time.monotonic()
         worker.terminate()
-        assert await worker.ended() == 0
-        assert time.monotonic() - began < 10
+        assert await worker.ended(within=30) == 0
     (job,) = (await orchestrator.client.job_list(JobListParams(kinds=["user_signup"]))).jobs
     assert (job.state, job.attempt, job.errors) == ("available", 0, ())
     async with WorkerProcess(environment):
@@ -167,7 +164,7 @@ async def test_a_second_signal_gives_running_jobs_back_at_once(
                     break
                 await asyncio.sleep(0.02)
         worker.process.send_signal(signal.SIGINT)
-        assert await worker.ended(within=10) == 0
+        assert await worker.ended(within=30) == 0
     assert await _running(orchestrator) == 0
 
 
