@@ -23,6 +23,7 @@ _LAST_HEARTBEAT = statement(_FILE, "client_last_heartbeat")
 _REMOVE = statement(_FILE, "client_remove")
 _CLAIMANTS = statement(_FILE, "client_claimants")
 _NAMED = statement(_FILE, "client_named")
+_LIVING = statement(_FILE, "client_living")
 _EXPECT = statement(_FILE, "client_expect")
 _BURY = statement(_FILE, "client_bury")
 _FORGET_SILENT = statement(_FILE, "client_forget_silent")
@@ -129,6 +130,14 @@ async def client_claimants(
 async def client_named(db: Executor, *, schema: str | None, mark: str) -> list[str]:
     """Ids in the table that do not end in the mark: those their users chose."""
     return [record["id"] for record in await db.fetch(_NAMED.sql(schema), mark)]
+
+
+async def client_living(
+    db: Executor, *, schema: str | None, client_ids: Sequence[str], within: timedelta
+) -> set[str]:
+    """Those of the clients that were heard of ``within`` this time."""
+    records = await db.fetch(_LIVING.sql(schema), list(client_ids), within)
+    return {record["id"] for record in records}
 
 
 async def client_expect(db: Executor, *, schema: str | None, client_ids: Sequence[str]) -> None:

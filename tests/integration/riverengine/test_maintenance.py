@@ -293,6 +293,35 @@ async def test_an_unknown_kind_is_retried_not_discarded(pool: asyncpg.Pool) -> N
     assert await states(pool) == {stuck: "retryable"}
 
 
+async def test_an_unknown_kind_is_left_to_the_client_that_works_it_while_that_lives(
+    pool: asyncpg.Pool,
+) -> None:
+    """It may run for hours by right: only its client knows."""
+    names = ("living", "silent", "of-go")
+    ids = [
+        await insert_job(pool, kind="their_kind", state="running", attempted_ago=2 * HOURS)
+        for _ in names
+    ]
+    for job_id, name in zip(ids, names, strict=True):
+        await pool.execute(
+            "UPDATE river_job SET attempted_by = array['earlier', $2] WHERE id = $1", job_id, name
+        )
+    await pool.execute(
+        "INSERT INTO riverengine_client (id, incarnation, host, pid, heartbeat_at) VALUES"
+        " ('living', gen_random_uuid(), '', 1, now()),"
+        " ('silent', gen_random_uuid(), '', 2, now() - interval '1 min')"
+    )
+    await rescuer(pool).run_once()
+    assert await states(pool) == dict(zip(ids, ("running", "retryable", "retryable"), strict=True))
+    # Without our table nobody has heartbeats.
+    await pool.execute("ALTER TABLE riverengine_client RENAME TO away")
+    try:
+        await rescuer(pool).run_once()
+    finally:
+        await pool.execute("ALTER TABLE away RENAME TO riverengine_client")
+    assert set((await states(pool)).values()) == {"retryable"}
+
+
 async def test_unknown_kinds_are_discarded_where_that_is_wanted(pool: asyncpg.Pool) -> None:
     unknown = await insert_job(pool, kind="go_kind", state="running", attempted_ago=2 * HOURS)
     known = await insert_job(pool, state="running", attempted_ago=2 * HOURS)

@@ -81,6 +81,12 @@ SELECT id
 FROM /* SCHEMA */riverengine_client
 WHERE right(id, length($1::text)) <> $1::text;
 
+-- name: client_living
+SELECT id
+FROM /* SCHEMA */riverengine_client
+WHERE id = ANY ($1::text[])
+    AND heartbeat_at > now() - $2::interval;
+
 -- name: client_expect
 -- Rows for clients that have none: they must be heard of from here on, as all others.
 INSERT INTO /* SCHEMA */riverengine_client (id, incarnation, host, pid)

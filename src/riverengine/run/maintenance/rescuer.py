@@ -1,19 +1,23 @@
 """Gives jobs back whose worker never reported.
 
 Source: internal/maintenance/job_rescuer.go at v0.51.1. Deviations, all towards keeping jobs: a kind
-unknown here is retried unless ``Config.rescuer_discards_unknown_kinds``, an odd row never stops the
-run, and the horizon is the database's.
+unknown here is retried unless ``Config.rescuer_discards_unknown_kinds``, and left alone while its
+client lives, an odd row never stops the run, and the horizon is the database's.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
+
 from riverengine.config import Config
+from riverengine.queries.client import client_living
 from riverengine.queries.job_row import job_row_from_record
 from riverengine.queries.maintenance import (
     Rescue,
@@ -24,11 +28,12 @@ from riverengine.queries.maintenance import (
 from riverengine.queries.statement import Record
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
+from riverengine.run.heartbeat import HeartbeatTimings
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
 from riverengine.types.errors import ArgsDecodeError
 from riverengine.types.job import JobRow, JobState
 from riverengine.work.args import decode_args
-from riverengine.work.registry import Workers
+from riverengine.work.registry import RegisteredWorker, Workers
 from riverengine.work.retry import DefaultRetryPolicy
 from riverengine.work.worker import Job, Worker
 
@@ -37,6 +42,7 @@ ERROR_TEXT = "Stuck job rescued by JobRescuer"
 
 _ZERO_TIMES = frozenset({None, "", "null", "0001-01-01T00:00:00Z"})
 _TIMEOUT = 30.0
+_HEARD_WITHIN = HeartbeatTimings().dead_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,11 @@ class JobRescuer(IntervalService):
         while True:
             records: list[Record] = []
             _, more = await self.one_batch(select)
+            left = await self._left_to_their_clients(records)
             rescues = [
-                rescue for record in records if (rescue := self._decide(record, now)) is not None
+                rescue
+                for record in records
+                if record["id"] not in left and (rescue := self._decide(record, now)) is not None
             ]
             if rescues:
                 ids = await job_rescue_many(
@@ -107,6 +116,35 @@ class JobRescuer(IntervalService):
                 return rescued
             after_id = records[-1]["id"]
             await self.pause_between_batches()
+
+    async def _left_to_their_clients(self, records: Sequence[Record]) -> set[int]:
+        """Jobs of unknown kinds whose clients live: these may run for hours by right."""
+        if self._config.rescuer_discards_unknown_kinds:
+            return set()
+        holders = {
+            record["id"]: record["attempted_by"][-1]
+            for record in records
+            if record["attempted_by"]
+            and isinstance(record["attempted_by"][-1], str)
+            and record["cancel_attempted_at"] in _ZERO_TIMES
+            and self._registered(record["kind"]) is None
+        }
+        if not holders:
+            return set()
+        try:
+            living = await client_living(
+                self._pool,
+                schema=self._config.schema,
+                client_ids=[*set(holders.values())],
+                within=_HEARD_WITHIN,
+            )
+        except asyncpg.UndefinedTableError:
+            # Without our table nobody has heartbeats.
+            return set()
+        return {job_id for job_id, holder in holders.items() if holder in living}
+
+    def _registered(self, kind: str) -> RegisteredWorker | None:
+        return self._workers.get(kind) if self._workers is not None else None
 
     def _decide(self, record: Record, now: datetime) -> Rescue | None:
         """What becomes of one stuck job; None leaves it running."""
@@ -137,7 +175,7 @@ class JobRescuer(IntervalService):
         except Exception:
             self.logger.exception("stuck job %d has an unreadable row", record["id"])
             return _Retry(now + timedelta(minutes=1))
-        registered = self._workers.get(row.kind) if self._workers is not None else None
+        registered = self._registered(row.kind)
         if registered is None and self._config.rescuer_discards_unknown_kinds:
             self.logger.error(
                 "stuck job %d has a kind unknown to this client; it is discarded", row.id
