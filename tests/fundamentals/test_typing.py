@@ -62,7 +62,16 @@ import asyncpg, asyncpg.pool, psycopg, sqlalchemy
 from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
-from riverengine import Client, InsertOpts, JobState, SyncClient, UniqueOpts
+from dataclasses import dataclass
+from typing import ClassVar
+from riverengine import (
+    Client, InsertOpts, Job, JobState, SyncClient, UniqueOpts, Worker, Workers,
+)
+
+@dataclass
+class Args:
+    kind: ClassVar[str] = "args"
+    number: int = 0
 
 async def asynchronous(
     client: Client,
@@ -89,6 +98,25 @@ async def asynchronous(
     client.insert_many(args)  # refused
     text: str = (await client.insert(args)).job.id  # refused
 
+class OnTheLoop(Worker[Args]):
+    async def work(self, job: Job[Args]) -> None:
+        number: int = job.args.number
+        text: str = job.args.number  # refused
+
+class InAThread(Worker[Args]):
+    def work(self, job: Job[Args]) -> None: ...
+
+class Wrong(Worker[Args]):
+    def work(self, job: Job[Args]) -> int: ...  # refused
+
+workers = Workers()
+
+@workers.worker
+async def of_the_annotation(job: Job[Args]) -> None: ...
+
+@workers.worker(Args, process=True)
+def of_the_name(job: Job[Args]) -> None: ...
+
 def synchronous(
     client: SyncClient,
     args: object,
@@ -111,7 +139,11 @@ def synchronous(
 
 def test_calls_are_checked_against_the_types(tmp_path: Path) -> None:
     (tmp_path / "calls.py").write_text(CALLS, encoding="utf-8")
-    settings = {"typeCheckingMode": "basic", "reportUnusedCoroutine": "error"}
+    settings = {
+        "typeCheckingMode": "basic",
+        "reportUnusedCoroutine": "error",
+        "reportIncompatibleMethodOverride": "error",
+    }
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
     report = checked(tmp_path, "calls.py")
     refused = {

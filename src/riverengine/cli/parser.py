@@ -198,12 +198,12 @@ def _add_get(command: argparse.ArgumentParser) -> None:
         metavar="N[,N]",
         help="but not these",
     )
-    _add_database(command)
+    _add_database(command, "taken as by Go's, without effect")
     _add_line(command)
 
 
-def _add_database(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--database-url", metavar="URL", help="like postgres://...")
+def _add_database(command: argparse.ArgumentParser, about_url: str = "like postgres://...") -> None:
+    command.add_argument("--database-url", metavar="URL", help=about_url)
     command.add_argument("--schema", help="River's schema (default: the search path's first)")
 
 

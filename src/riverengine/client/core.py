@@ -11,7 +11,7 @@ import asyncpg
 
 from riverengine.config import Config
 from riverengine.drivers import AsyncTransaction, Database
-from riverengine.drivers.recognise import async_executor
+from riverengine.drivers.recognise import async_transaction
 from riverengine.queries.conflicts import is_deadlock
 from riverengine.queries.statement import Executor
 from riverengine.queries.transaction import transaction_check
@@ -41,7 +41,7 @@ class ClientCore:
 
     def executor(self, tx: AsyncTransaction | None) -> Executor:
         """For a single statement: the caller's transaction, or one of its own when None."""
-        return self.database if tx is None else async_executor(tx)
+        return self.database if tx is None else async_transaction(tx)
 
     @asynccontextmanager
     async def transaction(
@@ -70,7 +70,7 @@ class ClientCore:
     ) -> AsyncIterator[asyncpg.Connection]:
         """As :meth:`transaction`, for blocks that let every error of the database out."""
         if tx is not None:
-            yield async_executor(tx)
+            yield async_transaction(tx)
             return
         async with self.database.transaction(timeout=timeout) as connection:
             yield connection

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from riverengine.drivers import AsyncTransaction
-from riverengine.drivers.recognise import async_executor
+from riverengine.drivers.recognise import async_transaction
 from riverengine.queries.job_checkpoint import job_checkpoint
 from riverengine.types.errors import (
     JobNotRunningError,
@@ -85,7 +85,7 @@ async def _checkpoint(
     if values:
         written[VALUE_KEY] = values
     stored = await job_checkpoint(
-        async_executor(tx),
+        async_transaction(tx),
         schema=client_from_context().config.schema,
         row=job.row,
         metadata_json=encode_json(written),

@@ -11,7 +11,7 @@ import asyncpg.pool
 from riverengine.drivers.executor import Database, DriverExecutor
 from riverengine.queries.statement import Executor
 from riverengine.run.bounded_pool import BoundedPool
-from riverengine.types.errors import UnsupportedDriverError
+from riverengine.types.errors import NoTransactionError, UnsupportedDriverError
 
 if TYPE_CHECKING:
     import psycopg
@@ -94,7 +94,21 @@ def async_executor(tx: AsyncTransaction) -> Executor:
 
         if isinstance(given, (AsyncSession, AsyncConnection, async_scoped_session)):
             return SqlAlchemyAsyncExecutor(given)
-    raise UnsupportedDriverError(_name(given), "an asynchronous client's transaction")
+    raise UnsupportedDriverError(
+        _name(given),
+        "an asynchronous client's transaction",
+        "a connection or session of asyncpg, psycopg or SQLAlchemy",
+    )
+
+
+def async_transaction(tx: AsyncTransaction) -> Executor:
+    """As :func:`async_executor`, for changes: raises ``NoTransactionError`` where asyncpg's would
+    each be committed by itself.
+    """
+    executor = async_executor(tx)
+    if isinstance(executor, asyncpg.Connection) and not executor.is_in_transaction():
+        raise NoTransactionError
+    return executor
 
 
 def sync_executor(tx: SyncTransaction) -> DriverExecutor:
@@ -122,7 +136,11 @@ def sync_executor(tx: SyncTransaction) -> DriverExecutor:
         from riverengine.drivers.django_driver import DjangoExecutor, alias_of
 
         return DjangoExecutor(alias_of(given))
-    raise UnsupportedDriverError(_name(given), "a SyncClient's transaction")
+    raise UnsupportedDriverError(
+        _name(given),
+        "a SyncClient's transaction",
+        "a connection or session of psycopg, SQLAlchemy or Django",
+    )
 
 
 def async_database(source: AsyncSource, logger: logging.Logger | None = None) -> Database:
@@ -157,7 +175,11 @@ def async_database(source: AsyncSource, logger: logging.Logger | None = None) ->
         from riverengine.drivers.psycopg_driver import PsycopgAsyncDatabase
 
         return PsycopgAsyncDatabase(given)
-    raise UnsupportedDriverError(_name(given), "an asynchronous client")
+    raise UnsupportedDriverError(
+        _name(given),
+        "an asynchronous client",
+        "an asyncpg pool, an AsyncEngine, or a function that opens a psycopg connection",
+    )
 
 
 def sync_database(source: SyncSource) -> Database:
@@ -187,7 +209,11 @@ def sync_database(source: SyncSource) -> Database:
         from riverengine.drivers.psycopg_driver import PsycopgDatabase
 
         return PsycopgDatabase(given)
-    raise UnsupportedDriverError(_name(given), "a SyncClient")
+    raise UnsupportedDriverError(
+        _name(given),
+        "a SyncClient",
+        "an Engine, a Django alias, or a function that opens a psycopg connection",
+    )
 
 
 def _libraries(given: object) -> set[str]:

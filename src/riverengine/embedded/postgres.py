@@ -72,14 +72,14 @@ class EmbeddedPostgres:
         self.stop()
 
 
-def start_postgres(data_dir: Path, *, durable: bool, keep: bool = False) -> EmbeddedPostgres:
+def start_postgres(data_dir: str | Path, *, durable: bool, keep: bool = False) -> EmbeddedPostgres:
     """Start a server on ``data_dir``, made when it does not exist, or adopt the one running there.
 
     durable: False trades safety against power cuts for speed: for tests only.  keep: let the server
     live on when this process dies.  Raises ``EmbeddedPostgresError``.
     """
     account = _account()
-    data_dir = _reachable(data_dir.absolute(), account)
+    data_dir = _reachable(Path(data_dir).absolute(), account)
     binaries = find_binaries(account)
     lock_path = data_dir.parent / f"{data_dir.name}.lock"
     with lock_path.open("w") as lock:

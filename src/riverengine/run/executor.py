@@ -228,7 +228,7 @@ class Executor(Attempt):
         if timeout is None:
             timeout = self._settings.config.job_timeout
         if registered.is_async:
-            await self._drive(worker.work(job), timeout)
+            await self._drive(worker.work(job), timeout)  # type: ignore[arg-type] # is_async
         elif registered.in_process:
             await self._work_in_process(worker, job, timeout)
         else:

@@ -31,6 +31,7 @@
     ├── DuplicateInBatchError               two jobs of one batch have the same unique key
     ├── UnsupportedDriverError (TypeError)  no adapter for a connection of this type
     ├── OpenTransactionError                a transaction of the caller's is in the way
+    ├── NoTransactionError                  a connection given as a transaction has none open
     ├── WorkProcessError                    a job could not be worked in a process
     │   ├── WorkProcessSendError            its args or its worker cannot be sent there
     │   ├── WorkProcessDiedError            the process ended before the job did
@@ -188,6 +189,19 @@ class OpenTransactionError(RiverError):
         super().__init__("the connection has a transaction open: pass it as tx, or end it first")
 
 
+class NoTransactionError(RiverError):
+    """A connection given as ``tx`` has no transaction open: each statement would commit by itself.
+
+    asyncpg opens one by ``async with connection.transaction()``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the connection given as tx has no transaction open: use it inside of `async with "
+            "connection.transaction()`"
+        )
+
+
 class NotFoundError(RiverError, LookupError):
     """The row asked for does not exist."""
 
@@ -220,15 +234,21 @@ class JobRunningError(RiverError):
     """Running jobs cannot be deleted."""
 
     def __init__(self, job_id: int) -> None:
-        super().__init__(f"running jobs cannot be deleted: job {job_id}")
+        super().__init__(f"running jobs cannot be deleted: cancel job {job_id} first")
         self.job_id = job_id
 
 
 class JobNotRunningError(RiverError):
-    """The attempt no longer owns the job: it was finished, rescued or fetched again meanwhile."""
+    """The attempt no longer owns the job: it was finished, rescued or fetched again meanwhile.
+
+    Let it out of the block that began the transaction, so that this is rolled back: what it was to
+    write is the newer attempt's to write.
+    """
 
     def __init__(self, job_id: int, attempt: int) -> None:
-        super().__init__(f"attempt {attempt} of job {job_id} no longer owns the job")
+        super().__init__(
+            f"attempt {attempt} of job {job_id} no longer owns the job: roll back what it did"
+        )
         self.job_id = job_id
         self.attempt = attempt
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
@@ -63,8 +63,8 @@ class Worker(Generic[ArgsT]):
     args_type: ClassVar[type]
     process: ClassVar[bool] = False
 
-    async def work(self, job: Job[ArgsT]) -> None:
-        """Do the work. Override; subclasses may make it a plain ``def``."""
+    def work(self, job: Job[ArgsT]) -> Awaitable[None] | None:
+        """Do the work. Override, as ``async def`` or as a plain ``def``."""
         raise NotImplementedError(f"{type(self).__name__} must define work()")
 
     def timeout(self, job: Job[ArgsT]) -> timedelta | None:

@@ -260,7 +260,7 @@ async def test_stop_waits_for_threads_even_when_it_cancels(pool: asyncpg.Pool) -
     release = threading.Event()
 
     class Threaded(Worker[NoteArgs]):
-        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+        def work(self, job: Job[NoteArgs]) -> None:
             release.wait(10)
 
     async with started(pool, Threaded(), stop=False) as client:

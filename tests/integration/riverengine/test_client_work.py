@@ -352,7 +352,7 @@ async def test_a_plain_function_runs_in_a_thread(pool: asyncpg.Pool) -> None:
     threads: list[str] = []
 
     class Threaded(Worker[NoteArgs]):
-        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+        def work(self, job: Job[NoteArgs]) -> None:
             threads.append(threading.current_thread().name)
             record_output(job.args.text)
 
@@ -370,7 +370,7 @@ async def test_a_thread_that_runs_out_of_an_iterator_fails_its_attempt(
     """The future that stands for the thread would never be done."""
 
     class Exhausted(Worker[NoteArgs]):
-        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+        def work(self, job: Job[NoteArgs]) -> None:
             next(iter(()))
 
     async with started(pool, Exhausted()) as client, client.subscribe() as events:
@@ -385,7 +385,7 @@ async def test_a_thread_is_never_given_up_while_it_runs(pool: asyncpg.Pool) -> N
     loop = asyncio.get_running_loop()
 
     class Threaded(Worker[NoteArgs]):
-        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+        def work(self, job: Job[NoteArgs]) -> None:
             loop.call_soon_threadsafe(entered.set)
             release.wait(10)
 

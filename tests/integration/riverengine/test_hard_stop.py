@@ -177,7 +177,7 @@ async def test_a_function_in_a_thread_is_abandoned_too(pool: asyncpg.Pool) -> No
     entered, released = threading.Event(), threading.Event()
 
     class InThread(Worker[NoteArgs]):
-        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+        def work(self, job: Job[NoteArgs]) -> None:
             entered.set()
             released.wait()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -19,7 +19,9 @@ from riverengine import (
     InsertError,
     InsertManyParams,
     InsertOpts,
+    Job,
     JobState,
+    NoTransactionError,
     UniqueConflictError,
     UniqueOpts,
 )
@@ -302,3 +304,24 @@ async def test_insert_middleware_surrounds_the_insert(pool: asyncpg.Pool) -> Non
     client = Client(pool, Config(middleware=(Middleware("outer"), Middleware("inner"))))
     await client.insert_many([NoteArgs(), NoteArgs()])
     assert seen == ["outer before 2", "inner before 2", "inner after 2", "outer after 2"]
+
+
+async def test_a_connection_without_a_transaction_is_none(
+    client: Client, pool: asyncpg.Pool
+) -> None:
+    """asyncpg would commit each statement by itself, and the caller's rows without the job."""
+    job = (await client.insert(NoteArgs())).job
+    running = replace(
+        job, state=JobState.RUNNING, attempted_at=job.created_at, attempted_by=(client.id,)
+    )
+    async with pool.acquire() as connection:
+        for change in (
+            client.insert(NoteArgs(), tx=connection),
+            client.insert_many_fast([NoteArgs()], tx=connection),
+            client.job_cancel(job.id, tx=connection),
+            client.job_update(job.id, output=1, tx=connection),
+            client.job_complete_tx(connection, Job(running, NoteArgs())),
+        ):
+            with pytest.raises(NoTransactionError, match=r"connection\.transaction\(\)"):
+                await change
+    assert (await client.job_list()).jobs == [job]

@@ -300,6 +300,18 @@ async def test_a_failing_job_does_not_take_the_others_along(
     assert len(await slots(pool)) == 1
 
 
+async def test_a_constructor_that_returns_args_alone_is_told(
+    pool: asyncpg.Pool, term: Leader, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = PeriodicJob(NeverSchedule(), Tick, "alone", run_on_start=True)  # type: ignore[arg-type]
+    service = enqueuer(pool, term, PeriodicJobBundle([alone]), FrozenClock())
+    await service.start()
+    await service.signal_waiting.wait()
+    await service.stop()
+    (record,) = [each for each in caplog.records if "'alone'" in each.getMessage()]
+    assert "must return (args, options), or None" in str(record.exc_info and record.exc_info[1])
+
+
 async def test_a_constructor_may_skip(pool: asyncpg.Pool, term: Leader) -> None:
     skip = PeriodicJob(NeverSchedule(), lambda: None, "skip", run_on_start=True)
     service = enqueuer(pool, term, PeriodicJobBundle([skip]), FrozenClock())

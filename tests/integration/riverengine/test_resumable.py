@@ -106,7 +106,7 @@ async def test_the_progress_of_an_interrupted_attempt_is_stored(pool: asyncpg.Po
 
 async def test_a_thread_s_progress_is_stored(pool: asyncpg.Pool) -> None:
     class Threaded(Worker[NoteArgs]):
-        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+        def work(self, job: Job[NoteArgs]) -> None:
             resumable_step_sync("one", lambda: None)
             raise ValueError("fail")
 

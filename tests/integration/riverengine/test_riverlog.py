@@ -96,7 +96,7 @@ async def test_each_attempt_has_its_log_however_it_ends(
 
 async def test_threads_log_into_their_job(pool: asyncpg.Pool) -> None:
     class Threaded(Worker[NoteArgs]):
-        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+        def work(self, job: Job[NoteArgs]) -> None:
             riverlog.logger().info("in a thread")
 
     metadata = await _log_of(pool, Threaded(), riverlog.Middleware(_plain))

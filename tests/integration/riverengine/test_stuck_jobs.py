@@ -145,7 +145,7 @@ async def test_a_thread_that_is_stuck_can_be_given_company(pool: asyncpg.Pool) -
     ran: list[str] = []
 
     class Threaded(Worker[NoteArgs]):
-        def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+        def work(self, job: Job[NoteArgs]) -> None:
             ran.append(job.args.text)
             if job.args.text == "stuck":
                 release.wait(30)

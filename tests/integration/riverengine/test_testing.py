@@ -344,7 +344,7 @@ async def test_a_timeout_ends_the_work(tx: asyncpg.Connection) -> None:
 class ThreadWorker(Worker[NoteArgs]):
     """A plain function."""
 
-    def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+    def work(self, job: Job[NoteArgs]) -> None:
         record_output(current_job().id)
 
 

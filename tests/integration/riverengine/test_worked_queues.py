@@ -181,7 +181,7 @@ class ThreadWorker(Worker[NoteArgs]):
     def __init__(self, parties: int) -> None:
         self.barrier = threading.Barrier(parties, timeout=20)
 
-    def work(self, job: Job[NoteArgs]) -> None:  # type: ignore[override]
+    def work(self, job: Job[NoteArgs]) -> None:
         self.barrier.wait()
 
 

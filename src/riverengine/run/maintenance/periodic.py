@@ -29,6 +29,7 @@ from riverengine.run.maintenance.periodic_job import PeriodicJob, PeriodicJobBun
 from riverengine.run.service import Service
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.queue import Leader
+from riverengine.types.work_errors import PeriodicJobError
 from riverengine.work.hooks import HookPeriodicJobsStartParams
 
 MARGIN = timedelta(milliseconds=100)
@@ -266,9 +267,11 @@ class PeriodicEnqueuer(Service):
     def _plan(self, job: PeriodicJob, slot: datetime, *, once: bool) -> InsertPlan | None:
         """The insert for one instant; None when the constructor wants none or fails."""
         try:
-            constructed = job.constructor()
+            constructed: object = job.constructor()
             if constructed is None:
                 return None
+            if not (isinstance(constructed, tuple) and len(constructed) == 2):
+                raise PeriodicJobError("the constructor must return (args, options), or None")
             args, opts = constructed
             plan = plan_insert(
                 args,
@@ -291,5 +294,5 @@ class PeriodicEnqueuer(Service):
             )
         except Exception:
             self.failures += 1
-            self.logger.exception("periodic job %s could not be constructed; skipped", job.id)
+            self.logger.exception("periodic job %r could not be constructed; skipped", job.id)
             return None

@@ -103,7 +103,8 @@ class Asyncpg(Library):
         return tx.execute("COMMIT")
 
     def rollback(self, tx: asyncpg.Connection) -> Any:
-        return tx.execute("ROLLBACK")
+        # The others begin the next transaction by themselves.
+        return tx.execute("ROLLBACK; BEGIN")
 
 
 class PsycopgAsync(Library):

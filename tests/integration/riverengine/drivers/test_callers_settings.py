@@ -57,18 +57,20 @@ async def test_an_asyncpg_connection_with_json_codecs(
     pool: asyncpg.Pool, with_codecs: asyncpg.Connection
 ) -> None:
     client = Client(pool)
-    job = (await client.insert_many(JOBS, tx=with_codecs))[0].job
-    assert (job.args, job.metadata) == ({"text": "x"}, {"a": ["b"]})
+    await pool.execute("INSERT INTO river_queue (name) VALUES ('a')")
+    async with with_codecs.transaction():
+        job = (await client.insert_many(JOBS, tx=with_codecs))[0].job
+        assert (job.args, job.metadata) == ({"text": "x"}, {"a": ["b"]})
+        assert await client.job_get(job.id, tx=with_codecs) == job
+        assert (await client.job_list(tx=with_codecs)).jobs == [job]
     assert job == await stored(pool, job.id)
-    assert await client.job_get(job.id, tx=with_codecs) == job
-    assert (await client.job_list(tx=with_codecs)).jobs == [job]
-    cancelled = await client.job_cancel(job.id, tx=with_codecs)
+    async with with_codecs.transaction():
+        cancelled = await client.job_cancel(job.id, tx=with_codecs)
+        updated = await client.job_update(job.id, output={"answer": 42}, tx=with_codecs)
+        queue = await client.queue_update("a", metadata={"k": 1}, tx=with_codecs)
     assert cancelled.metadata["a"] == ["b"]
-    updated = await client.job_update(job.id, output={"answer": 42}, tx=with_codecs)
     assert updated.output == {"answer": 42}
     assert updated == await stored(pool, job.id)
-    await pool.execute("INSERT INTO river_queue (name) VALUES ('a')")
-    queue = await client.queue_update("a", metadata={"k": 1}, tx=with_codecs)
     assert queue == await client.queue_get("a")
     assert queue.metadata == {"k": 1}
 
