@@ -281,9 +281,10 @@ async def test_an_insert_that_failed_silences_no_other(
     client = Client(pool, Config(fetch_cooldown=timedelta(seconds=1)))
     async with pool.acquire() as connection:
         with pytest.raises(DuplicateInBatchError):
-            await client.insert_many(
-                [InsertManyParams(NoteArgs(), BY_ARGS)] * 2, tx=None if own else connection
-            )
+            async with connection.transaction():
+                await client.insert_many(
+                    [InsertManyParams(NoteArgs(), BY_ARGS)] * 2, tx=None if own else connection
+                )
     await client.insert(NoteArgs())
     assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "default"}'
 
