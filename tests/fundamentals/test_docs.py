@@ -45,6 +45,6 @@ def test_the_page_has_a_program_and_its_output(page: Path) -> None:
 
 def test_the_guide_lists_every_page_once() -> None:
     text = (PAGES[0].parents[1] / "README.md").read_text(encoding="utf-8")
-    contents = text.partition("\n## In Celery")[0]
+    contents = text.partition("\n## In Go's words")[0]
     listed = re.findall(r"\]\(engine/([\w-]+)\.md\)", contents)
     assert sorted(listed) == [page.stem for page in PAGES]
