@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import asyncpg
@@ -45,13 +46,14 @@ class ClientCore:
 
     @asynccontextmanager
     async def transaction(
-        self, tx: AsyncTransaction | None = None, *, timeout: float | None = None
+        self, tx: AsyncTransaction | None = None, *, timeout: timedelta | float | None = None
     ) -> AsyncIterator[asyncpg.Connection]:
         """A connection inside a transaction.
 
         tx: the caller's, used as it is, without a savepoint: an error aborts the caller's
-        transaction. None opens one, committed when the block ends well.  timeout: seconds that the
-        client's own transaction may last, 10 for None.  Raises ``TimeoutError`` when it lasts
+        transaction. None opens one, committed when the block ends well.  timeout: how long the
+        client's own transaction may last, numbers are seconds; None for 10.  Raises
+        ``NoTransactionError`` for a connection that is in none, ``TimeoutError`` when it lasts
         longer, ``AmbiguousCommitError`` when the connection broke while COMMIT was under way, and
         ``asyncpg.InFailedSQLTransactionError`` when the block ends well although an error in it
         aborted the transaction: PostgreSQL would answer COMMIT by rolling back, without an error.
@@ -59,7 +61,8 @@ class ClientCore:
         The connection is asyncpg's, or what stands for another driver's: ``fetch``, ``fetchrow``,
         ``fetchval`` and ``execute`` work on all.
         """
-        async with self._transaction(tx, timeout=timeout) as connection:
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        async with self._transaction(tx, timeout=seconds) as connection:
             yield connection
             if tx is None:
                 await transaction_check(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from types import TracebackType
 
 from riverengine.types.event import Event, EventKind
@@ -38,12 +39,13 @@ class Subscription:
             raise StopAsyncIteration
         return event
 
-    async def next(self, timeout: float | None = None) -> Event:
-        """The next event. timeout: seconds, raises ``TimeoutError``.
+    async def next(self, timeout: timedelta | float | None = None) -> Event:
+        """The next event. timeout: how long to wait, numbers are seconds; ``TimeoutError`` then.
 
         Raises ``StopAsyncIteration`` after the last event of a closed subscription.
         """
-        async with asyncio.timeout(timeout):
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        async with asyncio.timeout(seconds):
             return await self.__anext__()
 
     def close(self) -> None:

@@ -84,6 +84,18 @@ async def test_a_subscription_ends_with_the_client(pool: asyncpg.Pool) -> None:
         await events.next()
 
 
+@pytest.mark.parametrize("timeout", [0.02, timedelta(milliseconds=20)])
+async def test_waiting_for_an_event_has_a_limit(
+    pool: asyncpg.Pool, timeout: float | timedelta
+) -> None:
+    async with started(pool, NoteWorker()) as client, client.subscribe() as events:
+        with pytest.raises(TimeoutError):
+            await events.next(timeout)
+        async with client.transaction(timeout=timedelta(seconds=30)) as tx:
+            await client.insert(NoteArgs(), tx=tx)
+        assert (await ended(events))[0].kind is EventKind.JOB_COMPLETED
+
+
 async def test_a_closed_subscription_gets_nothing_more(pool: asyncpg.Pool) -> None:
     async with started(pool, NoteWorker()) as client:
         async with client.subscribe() as closed:
