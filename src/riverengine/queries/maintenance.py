@@ -23,6 +23,8 @@ _DELETE_BEFORE = statement(_FILE, "job_delete_before")
 _QUEUE_DELETE_EXPIRED = statement(_FILE, "queue_delete_expired")
 _SLOT_LOCK = statement(_FILE, "periodic_slot_lock")
 _SLOT_EXISTS = statement(_FILE, "periodic_slot_exists")
+_REINDEX_CLAIM = statement(_FILE, "reindex_claim")
+_REINDEX_KEEP_CLAIM = statement(_FILE, "reindex_keep_claim")
 _INDEX_ARTIFACTS = statement(_FILE, "index_artifacts")
 _INDEX_EXISTS = statement(_FILE, "index_exists")
 _INDEX_COMMAND = statement(_FILE, "index_command")
@@ -173,6 +175,18 @@ async def periodic_slot_claim(
         slot,
     )
     return not exists
+
+
+async def reindex_claim(conn: Executor, *, schema: str | None) -> bool:
+    """Whether no other transaction has claimed the rebuild of the schema's indexes.
+
+    The claim ends with the connection's transaction.
+    """
+    is_claimed = await conn.fetchval(_REINDEX_CLAIM.sql(schema), schema)
+    # Without arguments, and last: a statement with some keeps its snapshot until the next one, and
+    # the rebuild would wait for it.
+    await conn.execute(_REINDEX_KEEP_CLAIM.sql(schema))
+    return bool(is_claimed)
 
 
 async def index_artifacts(

@@ -49,7 +49,12 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def rescuer(pool: asyncpg.Pool, clock: FakeClock) -> DeadClientRescuer:
-    """The look of another client, with the real durations."""
+    """The look of another client."""
+    return dead_client_rescuer(pool, clock)
+
+
+def dead_client_rescuer(pool: asyncpg.Pool, clock: FakeClock) -> DeadClientRescuer:
+    """The look of a client that runs nothing itself, with the real durations."""
     own = Heartbeat(
         asyncpg.connect,
         schema=None,

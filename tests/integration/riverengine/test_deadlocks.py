@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -19,7 +21,25 @@ from riverengine import (
     UniqueConflictError,
     UniqueOpts,
 )
-from tests.integration.riverengine.working import NoteArgs, wait_for_yes
+from riverengine.run.bounded_pool import BoundedPool
+from riverengine.run.maintenance.cleaner import JobCleaner
+from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
+from riverengine.run.maintenance.periodic_job import PeriodicJobBundle
+from riverengine.run.maintenance.queue_cleaner import QueueCleaner
+from riverengine.run.maintenance.reindexer import Reindexer
+from riverengine.run.maintenance.rescuer import JobRescuer
+from riverengine.run.maintenance.scheduler import JobScheduler
+from riverengine.types.queue import Leader
+from tests.integration.riverengine.test_dead_clients import FakeClock, dead_client_rescuer
+from tests.integration.riverengine.test_periodic import FrozenClock, enqueuer, minutely, term
+from tests.integration.riverengine.working import (
+    NoteArgs,
+    NoteWorker,
+    wait_for_yes,
+    workers_of,
+)
+
+__all__ = ["term"]
 
 BY_ARGS = InsertOpts(unique_opts=UniqueOpts(by_args=True))
 EAGER = {"deadlock_timeout": "10ms"}
@@ -31,7 +51,7 @@ WRITERS = 8
 async def eager(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     """A pool on whose connections no deadlock passes unseen."""
     async with asyncpg.create_pool(
-        database_url, min_size=1, max_size=60, server_settings=EAGER
+        database_url, min_size=1, max_size=30, server_settings=EAGER
     ) as pool:
         yield pool
 
@@ -152,3 +172,136 @@ async def test_an_insert_that_gave_way_in_a_deadlock_is_tried_again(
 def _key(result: InsertResult) -> bytes:
     assert result.job.unique_key is not None
     return result.job.unique_key
+
+
+# Maintenance
+
+LEADERS = 12
+HOUR = timedelta(hours=1)
+TIMINGS = MaintenanceTimings(
+    stagger=timedelta(0), batch_size=10, batch_pause=(timedelta(0), timedelta(0))
+)
+INDEXES = ("river_job_kind", "river_job_unique_idx")
+
+
+async def _with_work(pool: asyncpg.Pool) -> None:
+    """Rows for every service, mixed so that neighbours fall to different ones."""
+    await pool.execute(
+        """
+        INSERT INTO river_job (
+            kind, args, state, attempt, max_attempts, attempted_at, attempted_by, scheduled_at,
+            finalized_at, unique_key, unique_states
+        )
+        SELECT
+            'note', '{}', state, 1, 25,
+            CASE WHEN state = 'running' THEN now() - n % 10 / 5 * interval '2 h' END,
+            CASE WHEN state = 'running' THEN ARRAY['worker' || n % 40 || '_py'] END,
+            now() - interval '3 h',
+            CASE WHEN state = 'completed' THEN now() - interval '2 d' END,
+            CASE WHEN state = 'retryable' THEN int4send(n / 8) END,
+            CASE WHEN state = 'retryable' THEN B'11010101' END
+        FROM generate_series(0, 999) AS n
+        CROSS JOIN LATERAL (
+            SELECT (ARRAY['scheduled', 'retryable', 'running', 'completed'])[1 + n % 4]
+                ::river_job_state AS state
+        ) AS chosen
+        """
+    )
+    await pool.execute(
+        "INSERT INTO river_queue (name, updated_at)"
+        " SELECT 'queue' || n, now() - n % 2 * interval '2 d' FROM generate_series(1, 400) AS n"
+    )
+
+
+async def _nobody_told(_connection: asyncpg.Connection, _queues: Sequence[str]) -> None:
+    pass
+
+
+async def _catch_up(pool: asyncpg.Pool, term: Leader, number: int) -> int:
+    """Another leader's periodic jobs of five minutes; returns its failures."""
+    jobs = [minutely(name, catch_up=timedelta(minutes=5)) for name in ("one", "two", "three")]
+    bundle = PeriodicJobBundle(jobs if number % 2 else jobs[::-1])
+    service = enqueuer(pool, term, bundle, FrozenClock())
+    await service.start()
+    try:
+        for _ in range(5):
+            await service.signal_inserted.wait(60)
+    finally:
+        await service.stop()
+    return service.failures
+
+
+async def test_a_crowd_of_leaders_does_all_work_once_and_never_deadlocks(
+    eager: asyncpg.Pool, pool: asyncpg.Pool, term: Leader, database_url: str
+) -> None:
+    """Procrastinate's housekeeping deadlocked with two workers."""
+    await _with_work(pool)
+    bounded, clock, client = BoundedPool(eager), FakeClock(), Client(eager)
+    shared: dict[str, Any] = {"config": client.config, "clock": clock, "timings": TIMINGS}
+    crowds: dict[str, list[IntervalService]] = {
+        "taken back": [dead_client_rescuer(eager, clock) for _ in range(LEADERS)],
+        "scheduled": [
+            JobScheduler(bounded, notify_insert=_nobody_told, **shared) for _ in range(LEADERS)
+        ],
+        "rescued": [
+            JobRescuer(bounded, workers=workers_of(NoteWorker()), **shared) for _ in range(LEADERS)
+        ],
+        "cleaned": [JobCleaner(bounded, **shared) for _ in range(LEADERS)],
+        "queues": [QueueCleaner(bounded, **shared) for _ in range(LEADERS)],
+    }
+    connect = partial(asyncpg.connect, database_url, server_settings=EAGER)
+    reindexing = shared | {"config": Config(reindexer_index_names=INDEXES)}
+    reindexers = [Reindexer(connect, **reindexing) for _ in range(3)]
+    done: Counter[str] = Counter()
+    rebuilt: Counter[str] = Counter()
+
+    async def run(name: str, service: IntervalService) -> None:
+        rows = await service.run_once()
+        done[name] += rows
+
+    async def rebuild(reindexer: Reindexer) -> None:
+        rebuilt.update(await reindexer.run_once())
+
+    async def toggle(number: int) -> None:
+        for _ in range(5):
+            await (client.queue_pause("*") if number % 2 else client.queue_resume("*"))
+
+    async def insert(number: int) -> None:
+        jobs = notes(200)
+        await client.insert_many(jobs if number % 2 else jobs[::-1])
+
+    async with asyncio.timeout(90):
+        await asyncio.gather(
+            *(toggle(number) for number in range(6)),
+            *(insert(number) for number in range(6)),
+            *(run(name, service) for name, crowd in crowds.items() for service in crowd),
+            *(rebuild(reindexer) for reindexer in reindexers),
+        )
+        failures = await asyncio.gather(*(_catch_up(eager, term, n) for n in range(LEADERS)))
+        # What another one had locked is left to the next run; who is silent is dead after a while.
+        for _ in range(3):
+            clock.seconds += 10
+            await asyncio.gather(
+                *(run(name, service) for name, crowd in crowds.items() for service in crowd)
+            )
+    assert failures == [0] * LEADERS
+    assert [reindexer.failures for reindexer in reindexers] == [0, 0, 0]
+    assert rebuilt.keys() == set(INDEXES)
+    # Every row was changed by one service, once.
+    assert done["rescued"] + done["taken back"] == 250
+    assert done["rescued"] >= 100
+    assert done["scheduled"] == 250 + 250 + done["rescued"]
+    assert done["cleaned"] == 250
+    counts = await pool.fetch(
+        "SELECT kind, state, metadata ->> 'river:rescue_count' AS rescues, count(*) FROM river_job"
+        " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
+    assert [tuple(row) for row in counts] == [
+        ("note", "available", "1", 250),
+        ("note", "available", None, 250 + 125 + 180 + 6 * 20),
+        ("note", "discarded", None, 125),
+        ("tick", "available", None, 3 * 5),
+    ]
+    assert not await pool.fetchval(
+        "SELECT EXISTS (SELECT FROM river_queue WHERE updated_at < now() - interval '1 d')"
+    )

@@ -92,6 +92,7 @@ WHERE id = ANY ($1::text[])
 INSERT INTO /* SCHEMA */riverengine_client (id, incarnation, host, pid)
 SELECT id, '00000000-0000-0000-0000-000000000000'::uuid, '', 0
 FROM unnest($1::text[]) AS missing (id)
+ORDER BY id
 ON CONFLICT (id) DO NOTHING;
 
 -- name: client_bury

@@ -197,6 +197,14 @@ SELECT EXISTS (
         OR (metadata @> $2::text::jsonb AND scheduled_at = $3::timestamptz)
 );
 
+-- name: reindex_claim
+SELECT pg_try_advisory_xact_lock(
+    hashtextextended(concat('riverengine:reindex:', coalesce($1::text, current_schema())), 0)
+);
+
+-- name: reindex_keep_claim
+SET LOCAL idle_in_transaction_session_timeout = 0;
+
 -- name: index_artifacts
 -- What a rebuild leaves behind is invalid. The lock is what a rebuild under way has on its indexes;
 -- vacuum and writers take others.

@@ -26,12 +26,19 @@ ORDER BY name
 LIMIT $4::integer;
 
 -- name: queue_pause
--- A queue that is paused keeps the time of its pause. The star means every queue.
+-- A queue that is paused keeps the time of its pause. The star means every queue; rows are locked in
+-- one order, so that two such calls never wait for each other crosswise.
 UPDATE /* SCHEMA */river_queue
 SET
     paused_at = coalesce(paused_at, now()),
     updated_at = CASE WHEN paused_at IS NULL THEN now() ELSE updated_at END
-WHERE $1::text IN ('*', name)
+WHERE name = ANY (ARRAY(
+    SELECT queue.name
+    FROM /* SCHEMA */river_queue AS queue
+    WHERE $1::text IN ('*', queue.name)
+    ORDER BY queue.name
+    FOR NO KEY UPDATE
+))
 RETURNING name;
 
 -- name: queue_resume
@@ -39,7 +46,13 @@ UPDATE /* SCHEMA */river_queue
 SET
     paused_at = NULL,
     updated_at = CASE WHEN paused_at IS NOT NULL THEN now() ELSE updated_at END
-WHERE $1::text IN ('*', name)
+WHERE name = ANY (ARRAY(
+    SELECT queue.name
+    FROM /* SCHEMA */river_queue AS queue
+    WHERE $1::text IN ('*', queue.name)
+    ORDER BY queue.name
+    FOR NO KEY UPDATE
+))
 RETURNING name;
 
 -- name: queue_update

@@ -1,7 +1,7 @@
 """Rebuilds River's indexes once a day, so that they do not bloat.
 
-Source: internal/maintenance/reindexer.go at v0.51.1. Deviation: what unfinished rebuilds left
-behind is dropped, where Go River passes the index over from then on.
+Source: internal/maintenance/reindexer.go at v0.51.1. Deviations: what unfinished rebuilds left
+behind is dropped, where Go River passes the index over from then on; of two leaders one rebuilds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -20,6 +21,7 @@ from riverengine.queries.maintenance import (
     index_drop,
     index_exists,
     index_rebuild,
+    reindex_claim,
 )
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
@@ -101,7 +103,34 @@ class Reindexer(Service):
         return following
 
     async def run_once(self) -> list[str]:
-        """Rebuild all indexes once and return the names of those rebuilt."""
+        """Rebuild all indexes once and return the names of those rebuilt.
+
+        None while another client rebuilds them: two rebuilds on one table deadlock.
+        """
+        try:
+            async with self._claim() as is_first:
+                if is_first:
+                    return await self._rebuild_all()
+        except Exception:
+            self.failures += 1
+            self.logger.exception("no index is rebuilt")
+        else:
+            self.logger.info("the indexes are not rebuilt: another client is at it")
+        return []
+
+    @asynccontextmanager
+    async def _claim(self) -> AsyncIterator[bool]:
+        """Whether nobody else rebuilds, nor will during the block."""
+        conn = await self._connect()
+        try:
+            # A transaction's lock, since a pooler may give each statement another session. With a
+            # snapshot of its own the transaction would make the rebuilds wait for it.
+            await conn.transaction(isolation="read_committed").start()
+            yield await reindex_claim(conn, schema=self._schema)
+        finally:
+            await conn.close(timeout=5)
+
+    async def _rebuild_all(self) -> list[str]:
         rebuilt = []
         for name in self._index_names:
             try:

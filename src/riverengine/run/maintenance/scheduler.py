@@ -22,7 +22,7 @@ NotifyInsertFunc = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]
 
 _DUE_WITHIN = timedelta(milliseconds=5)
 _TIMEOUT = 30.0
-_CONFLICT_RETRIES = 3
+_CONFLICT_RETRIES = 10
 
 
 class JobScheduler(IntervalService):
