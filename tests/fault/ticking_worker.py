@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,20 +42,38 @@ class EverySecond:
         return current.replace(microsecond=0) + timedelta(seconds=1)
 
 
-async def main(url: str) -> None:
+def river_s(scale: float) -> ElectorTimings:
+    """River's timings, all of them that much longer."""
+    given = ElectorTimings()
+    return ElectorTimings(
+        interval=given.interval * scale,
+        jitter=given.jitter * scale,
+        ttl=given.ttl * scale,
+        safety_margin=given.safety_margin * scale,
+        retry_scale=scale,
+    )
+
+
+async def main(url: str, timings: ElectorTimings) -> None:
     """Work until killed."""
     workers = Workers()
     workers.add(TickWorker())
     tick = PeriodicJob(
-        EverySecond(), lambda: (TickArgs(), None), id="tick", catch_up=timedelta(minutes=1)
+        EverySecond(), lambda: (TickArgs(), None), id="tick", catch_up=timedelta(minutes=3)
     )
     async with asyncpg.create_pool(url, min_size=1, max_size=5) as pool:
         config = Config(queues={"default": QueueConfig(max_workers=5)})
-        client = Client(pool, config, workers=workers, periodic_jobs=[tick], elector_timings=TERMS)
+        client = Client(
+            pool, config, workers=workers, periodic_jobs=[tick], elector_timings=timings
+        )
         await client.start()
         print(client.id, flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    if len(sys.argv) > 2:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        asyncio.run(main(sys.argv[1], river_s(float(sys.argv[2]))))
+    else:
+        asyncio.run(main(sys.argv[1], TERMS))

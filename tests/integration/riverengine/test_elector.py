@@ -12,7 +12,12 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from riverengine.queries.leader import leader_get, leader_hold, leader_resign
+from riverengine.queries.leader import (
+    leader_attempt_elect,
+    leader_get,
+    leader_hold,
+    leader_resign,
+)
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.elector import Elector, ElectorTimings
 from riverengine.types.queue import Leader
@@ -411,6 +416,31 @@ async def test_holding_a_term_lets_it_be_prolonged_but_not_taken(pool: asyncpg.P
             done, _ = await asyncio.wait({resigning}, timeout=0.1)
             assert not done
         assert await asyncio.wait_for(resigning, 5) is True
+
+
+@pytest.mark.parametrize("frozen_while", ["electing itself", "holding its term"])
+async def test_a_client_frozen_in_a_transaction_does_not_keep_others_from_leading(
+    database_url: str, pool: asyncpg.Pool, frozen_while: str
+) -> None:
+    limit, ttl = timedelta(milliseconds=300), timedelta(milliseconds=100)
+    frozen = await asyncpg.connect(database_url)
+    try:
+        if frozen_while == "electing itself":
+            await frozen.execute("BEGIN")
+            await leader_attempt_elect(
+                frozen, schema=None, leader_id="frozen", ttl=ttl, idle_limit=limit
+            )
+        else:
+            term = await leader_attempt_elect(frozen, schema=None, leader_id="frozen", ttl=ttl)
+            assert term is not None
+            await frozen.execute("BEGIN")
+            assert await leader_hold(frozen, schema=None, term=term, idle_limit=limit)
+        one = build(pool, "one")
+        async with running(one):
+            await one.signal_gained.wait()
+        assert frozen.is_closed()
+    finally:
+        frozen.terminate()
 
 
 async def test_resigning_a_foreign_term_changes_and_says_nothing(
