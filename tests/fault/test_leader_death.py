@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -13,6 +14,7 @@ import pytest
 
 from riverengine.run.maintenance.periodic import SLOT_KEY
 from tests.fault.ticking_worker import TERMS
+from tests.integration.riverengine.working import wait_for_yes
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -27,9 +29,10 @@ class Process:
         self.client_id = client_id
 
     @staticmethod
-    async def start(url: str) -> Process:
+    async def start(url: str, *death: str) -> Process:
+        """death: at which point of which slot it dies."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.fault.ticking_worker", url),
+            *(sys.executable, "-m", "tests.fault.ticking_worker", url, *death),
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
@@ -81,7 +84,34 @@ async def test_no_slot_is_left_out_or_doubled(database_url: str, pool: asyncpg.P
         term = TERMS.ttl + TERMS.interval + TERMS.jitter
         assert longest < term.total_seconds() + 10
         await asyncio.sleep(3)
-        rows = await pool.fetch(_SLOTS)
-    slots = sorted(datetime.fromisoformat(row["slot"]) for row in rows)
-    assert len(slots) > 15
-    assert slots == [slots[0] + timedelta(seconds=number) for number in range(len(slots))]
+        found = await slots(pool)
+    assert len(found) > 15
+    assert found == [found[0] + timedelta(seconds=number) for number in range(len(found))]
+
+
+@pytest.mark.parametrize("point", ["claimed", "inserted"])
+async def test_a_slot_whose_leader_died_over_it_is_the_next_leader_s(
+    database_url: str, pool: asyncpg.Pool, point: str
+) -> None:
+    """Between a slot's claim and its job's commit nothing is stored that could hide the slot."""
+    first = await Process.start(database_url, point, "40")
+    async with asyncio.timeout(60):
+        assert await first.process.wait() == -signal.SIGKILL
+    before = await slots(pool)
+    assert len(before) == 39
+    await pool.execute("DELETE FROM river_leader")
+    second = await Process.start(database_url)
+    try:
+        await wait_for_yes(
+            pool, "SELECT count(*) >= 45 FROM river_job WHERE kind = 'tick'", seconds=60
+        )
+    finally:
+        await second.kill()
+    after = await slots(pool)
+    assert after[:39] == before
+    assert after == [after[0] + timedelta(seconds=number) for number in range(len(after))]
+
+
+async def slots(pool: asyncpg.Pool) -> list[datetime]:
+    """The instants for which a job was inserted, in order."""
+    return sorted(datetime.fromisoformat(row["slot"]) for row in await pool.fetch(_SLOTS))

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import asyncpg
 
-from riverengine import Client, Config, Job, PeriodicJob, QueueConfig, Worker, Workers
+from riverengine import (
+    Client,
+    Config,
+    InsertResult,
+    Job,
+    PeriodicJob,
+    QueueConfig,
+    Worker,
+    Workers,
+)
+from riverengine.insert.plan import InsertPlan
+from riverengine.queries.maintenance import periodic_slot_claim
+from riverengine.queries.statement import Executor
 from riverengine.run.elector import ElectorTimings
+from riverengine.run.maintenance import periodic
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,34 @@ def river_s(scale: float) -> ElectorTimings:
     )
 
 
+def die_at(point: str, *, slots: int) -> None:
+    """Kill the process at its so many-th slot, once the slot is ``claimed`` or ``inserted``.
+
+    The production code has no such points: they are put around it here.
+    """
+    claim, insert = periodic_slot_claim, Client.insert_plans
+    left = slots
+
+    async def claiming(conn: Executor, **options: Any) -> bool:
+        nonlocal left
+        left -= 1
+        claimed = await claim(conn, **options)
+        if left == 0 and point == "claimed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return claimed
+
+    async def inserting(
+        self: Any, connection: Executor, plans: Sequence[InsertPlan]
+    ) -> list[InsertResult]:
+        results = await insert(self, connection, plans)
+        if left == 0 and point == "inserted":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return results
+
+    periodic.periodic_slot_claim = claiming  # type: ignore[attr-defined]
+    Client.insert_plans = inserting  # type: ignore[method-assign]
+
+
 async def main(url: str, timings: ElectorTimings) -> None:
     """Work until killed."""
     workers = Workers()
@@ -72,8 +116,12 @@ async def main(url: str, timings: ElectorTimings) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        asyncio.run(main(sys.argv[1], river_s(float(sys.argv[2]))))
-    else:
-        asyncio.run(main(sys.argv[1], TERMS))
+    match sys.argv[1:]:
+        case [url]:
+            asyncio.run(main(url, TERMS))
+        case [url, scale]:
+            logging.basicConfig(level=logging.INFO, format="%(message)s")
+            asyncio.run(main(url, river_s(float(scale))))
+        case [url, point, slots]:
+            die_at(point, slots=int(slots))
+            asyncio.run(main(url, TERMS))
