@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -10,8 +9,10 @@ import asyncpg
 import pytest
 
 from riverengine import Client, JobState
+from riverengine.run.heartbeat import HeartbeatState
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.schema import ENGINE_LINE, Migrator
+from tests.integration.riverengine.test_heartbeat import OPTIONS, QUICK
 from tests.integration.riverengine.working import (
     Gate,
     NoteArgs,
@@ -98,18 +99,25 @@ async def test_jobs_of_an_older_version_are_resumed(old: asyncpg.Pool, version: 
 
 
 async def test_a_job_under_way_outlives_the_upgrade(old: asyncpg.Pool) -> None:
+    """Its client, which began without our table, is not taken for dead by one that found it."""
     gate = Gate()
     await _upgrade(old, 7, ours=False)
-    async with started(old, NoteWorker(gate)) as client:
+    async with started(old, NoteWorker(gate), client_options=OPTIONS) as client:
         before = (await client.insert(NoteArgs())).job
         await gate.next()
+        assert client.health.heartbeats.value == HeartbeatState.OFF.value
         await _upgrade(old)
         # Another process, as new as the tables, starts beside it.
-        async with started(old, NoteWorker(gate), client_options=NOW) as newer:
+        async with started(old, NoteWorker(gate), client_options=OPTIONS | NOW) as newer:
+            assert newer._presence is not None
+            assert newer._presence.rescuer is not None
+            looks = newer._presence.rescuer.signal_ran
+            looks.arm()
+            for _ in range(2 * round(QUICK.dead_after / QUICK.look_interval)):
+                assert await looks.wait(20) == 0
+            assert client.health.heartbeats.value == HeartbeatState.BEATING.value
             after = (await Client(old).insert(NoteArgs())).job
-            async with asyncio.timeout(20):
-                await gate.entered.get()
-            assert newer.id != client.id
+            await gate.next()
             gate.opened.set()
             for job in (before, after):
                 ended = await wait_for_state(old, job.id, JobState.COMPLETED)
