@@ -106,7 +106,7 @@ class Executor(Attempt):
         self._registered: RegisteredWorker | None = None
 
     def cancel(self, cause: CancelCause) -> None:
-        """Cancel the work; before it began, it is cancelled at its first pause."""
+        """Cancel the work; before it began: a coroutine at its first pause, a function wholly."""
         if cause in self.causes:
             return
         self.causes |= {cause}
@@ -229,7 +229,11 @@ class Executor(Attempt):
             timeout = self._settings.config.job_timeout
         if registered.is_async:
             await self._drive(worker.work(job), timeout)  # type: ignore[arg-type] # is_async
-        elif registered.in_process:
+            return
+        if self.causes:
+            # A coroutine hears of it at its first pause; a function must not begin at all.
+            await asyncio.sleep(0)
+        if registered.in_process:
             await self._work_in_process(worker, job, timeout)
         else:
             self._arm(timeout)

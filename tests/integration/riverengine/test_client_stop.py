@@ -28,6 +28,7 @@ from riverengine import (
     Worker,
 )
 from riverengine.run import service
+from riverengine.run.producer import Producer
 from riverengine.run.queue_watch import QueueWatch
 from tests.integration.riverengine.working import (
     Gate,
@@ -45,11 +46,17 @@ from tests.integration.riverengine.working import (
 SOON = timedelta(milliseconds=50)
 
 
+async def nothing_under_way(producer: Producer) -> None:
+    """A claim under way as a stop begins may still bring jobs."""
+    await wait_until(lambda: not producer._fetching and not producer._requested)
+
+
 async def test_stop_waits_for_the_running_jobs(pool: asyncpg.Pool) -> None:
     gate = Gate()
-    async with started(pool, NoteWorker(gate), stop=False) as client:
+    async with started(pool, NoteWorker(gate), stop=False, poll=timedelta(hours=1)) as client:
         first = await client.insert(NoteArgs())
         await gate.next()
+        await nothing_under_way(client.producers["default"])
         stopping = asyncio.create_task(client.stop())
         second = await client.insert(NoteArgs())
         gate.opened.set()
@@ -126,9 +133,11 @@ async def test_a_stop_that_cancels_begins_nothing_again(
     gate = Gate()
     worker = NoteWorker(gate)
     apart = await asyncpg.connect(database_url)
-    async with started(pool, worker, stop=False) as client:
+    async with started(pool, worker, stop=False, poll=timedelta(hours=1)) as client:
+        producer = client.producers["default"]
         job = (await client.insert(NoteArgs())).job
         await gate.next()
+        await nothing_under_way(producer)
         async with apart.transaction():
             await apart.execute("LOCK TABLE river_queue")
             adding = asyncio.create_task(client.add_queue("later", QueueConfig(max_workers=1)))
@@ -137,6 +146,8 @@ async def test_a_stop_that_cancels_begins_nothing_again(
             await wait_for_state(pool, job.id, JobState.AVAILABLE)
             for _ in range(3):
                 await client.insert(NoteArgs())
+                producer.request_fetch()
+            assert producer._fetch_delay() is None
         await stopping
         await adding
     await apart.close()
@@ -171,6 +182,51 @@ async def test_an_error_of_a_job_cancelled_before_it_began_is_stored(
     row = await pool.fetchrow("SELECT state, attempt, cardinality(errors) FROM river_job")
     assert tuple(row) == ("available", 1, 1)
     assert [str(error) for error in asked] == ["at once"]
+
+
+class Threaded(Worker[NoteArgs]):
+    """Remembers what it ran."""
+
+    def __init__(self) -> None:
+        self.ran: list[Job[NoteArgs]] = []
+
+    def work(self, job: Job[NoteArgs]) -> None:
+        self.ran.append(job)
+
+
+@pytest.mark.parametrize("by", ["stop", "cancellation"])
+async def test_a_function_cancelled_between_its_claim_and_its_start_does_not_begin(
+    pool: asyncpg.Pool, database_url: str, by: str
+) -> None:
+    worker = Threaded()
+    apart = await asyncpg.connect(database_url)
+    async with started(pool, worker, stop=False) as client:
+        producer = client.producers["default"]
+        async with apart.transaction():
+            await apart.execute("LOCK TABLE river_job IN EXCLUSIVE MODE")
+            job_id = await apart.fetchval(
+                "INSERT INTO river_job (kind, args) VALUES ('note', '{}') RETURNING id"
+            )
+            await wait_for_yes(pool, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+            if by == "stop":
+                stopping = asyncio.create_task(client.stop_and_cancel())
+                await wait_until(lambda: producer._draining)
+            else:
+                await pool.execute(
+                    "SELECT pg_notify('public.river_control', json_build_object('action',"
+                    " 'cancel', 'job_id', $1::bigint, 'queue', 'default')::text)",
+                    job_id,
+                )
+                await wait_until(lambda: job_id in producer._cancelled_while_fetching)
+                stopping = asyncio.create_task(client.stop())
+        await stopping
+    await apart.close()
+    row = await stored(pool, job_id)
+    if by == "stop":
+        assert (row.state, row.attempt, row.errors) == (JobState.AVAILABLE, 0, ())
+    else:
+        assert (row.state, row.attempt) == (JobState.CANCELLED, 1)
+    assert worker.ran == []
 
 
 async def test_a_stop_that_cancels_does_not_wait_for_the_error_handler(
