@@ -162,7 +162,8 @@ async def test_what_a_dead_process_left_behind_is_dropped_at_the_next_run(
     run = asyncio.create_task(service.run_once())
     await wait_for_yes(
         pool,
-        "SELECT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE phase ~ 'old snapshots')",
+        "SELECT EXISTS (SELECT FROM pg_stat_progress_create_index"
+        " WHERE datname = current_database() AND phase ~ 'old snapshots')",
     )
     assert len(await pool.fetch(_REMAINS)) == 1
     run.cancel()
