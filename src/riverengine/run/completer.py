@@ -92,6 +92,7 @@ class Completer(Service):
         self._being_written: list[Completion] = []
         self._batch_size = MAX_BATCH
         self._failures = 0
+        self._asked = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -156,6 +157,7 @@ class Completer(Service):
         if not self._pending:
             self._arrived.clear()
         number = len(self._being_written)
+        self._asked = False
         pause = 0.0
         try:
             await self._write()
@@ -186,21 +188,20 @@ class Completer(Service):
             await asyncio.sleep(pause)
 
     def _failed(self, error: Exception) -> float:
-        """Let the others go first, a few at a time: one outcome may be what fails them all.
-
-        Returns the pause before the next try, in seconds.
-        """
+        """Note a failure of the database; returns the pause before the next try, in seconds."""
         self.errors += 1
         self._failures += 1
-        self._batch_size = 1
-        self._pending += self._being_written
         pause = self._retry_scale * backoff(self._failures, max_exponent=2).total_seconds()
         self.logger.warning(
             "writing %d outcome(s) failed (%s); tried again in %.1f s",
             *(len(self._being_written), type(error).__name__, pause),
         )
-        self._being_written = []
-        self._arrived.set()
+        if self._asked:
+            # One outcome may be what fails them all: the others go first, a few at a time.
+            self._batch_size = 1
+            self._pending += self._being_written
+            self._being_written = []
+            self._arrived.set()
         return pause
 
     async def _write(self) -> None:
@@ -209,10 +210,12 @@ class Completer(Service):
         plain = [each for each in self._being_written if each.finish is None]
         if plain:
             async with self._pool.statements(timeout=_TIMEOUT) as connection:
+                self._asked = True
                 left = await self._complete_plain(connection, plain)
                 self._being_written = left + finished
         if self._being_written:
             async with self._pool.statements(timeout=_TIMEOUT) as connection:
+                self._asked = True
                 await self._finish_many(connection, self._being_written)
                 self._being_written = []
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from riverengine import JobState
+from riverengine import JobState, QueueConfig
 from riverengine.run import completer
 from tests.integration.riverengine.working import (
     Gate,
@@ -18,6 +18,7 @@ from tests.integration.riverengine.working import (
     heard,
     started,
     stored,
+    wait_until,
 )
 
 
@@ -96,3 +97,29 @@ async def test_a_stop_does_not_wait_for_a_pool_that_was_closed(database_url: str
         gate.opened.set()
         await client.stop(timeout=timedelta(seconds=30))
     assert not client.is_started
+
+
+async def test_outcomes_that_waited_for_a_connection_are_written_together(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool in use by the jobs themselves says nothing about any outcome."""
+    monkeypatch.setattr(completer, "_TIMEOUT", 0.3)
+    gate = Gate()
+    queues = {"default": QueueConfig(max_workers=50)}
+    async with (
+        asyncpg.create_pool(database_url, min_size=1, max_size=4) as pool,
+        started(pool, NoteWorker(gate), queues=queues) as client,
+    ):
+        await client.insert_many([NoteArgs() for _ in range(50)])
+        for _ in range(50):
+            await gate.next()
+        written = client._completer
+        assert written is not None
+        written._retry_scale = 0.01
+        written.signal_written.arm()
+        taken = [await pool.acquire() for _ in range(4)]
+        gate.opened.set()
+        await wait_until(lambda: written.errors > 1)
+        for connection in taken:
+            await pool.release(connection)
+        assert await written.signal_written.wait() == 50
