@@ -202,7 +202,11 @@ class Producer(Service):
         finally:
             for subscription in subscriptions:
                 subscription.close()
-            await self._stuck.close()
+
+    async def stop(self) -> None:
+        """Fetch no more, and ask nobody about stuck jobs; what runs goes on."""
+        await super().stop()
+        await self._stuck.close()
 
     # Fetching
 

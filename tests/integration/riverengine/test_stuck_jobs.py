@@ -24,6 +24,8 @@ from riverengine import (
     Worker,
     dump_process,
 )
+from riverengine.run import service
+from riverengine.run.queue_watch import QueueWatch
 from tests.integration.riverengine.working import NoteArgs, ended, started, wait_until
 
 SOON = timedelta(milliseconds=10)
@@ -112,6 +114,30 @@ async def test_a_handler_lets_another_job_take_the_place(
         worker.release.set()
         await ended(events)
         assert (client.running, client.stuck_jobs) == (0, 0)
+
+
+async def test_a_producer_that_crashed_asks_about_stuck_jobs_again(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed: list[str] = []
+    heartbeat_loop = QueueWatch.heartbeat_loop
+
+    async def crash_once(watch: QueueWatch) -> None:
+        if watch._queue not in crashed:
+            crashed.append(watch._queue)
+            raise RuntimeError("told to crash")
+        await heartbeat_loop(watch)
+
+    monkeypatch.setattr(QueueWatch, "heartbeat_loop", crash_once)
+    monkeypatch.setattr(service, "backoff", lambda _: timedelta(0))
+    worker = Stubborn()
+    async with stuck_in(pool, worker, lambda _: ADD_SLOT) as client, client.subscribe() as events:
+        await client.insert(NoteArgs(text="next"))
+        await ended(events)
+        assert worker.ran == ["stuck", "next"]
+        worker.release.set()
+        await ended(events)
+    assert sorted(crashed) == ["default", "other"]
 
 
 async def _fail(params: JobStuckHandlerParams) -> JobStuckHandlerResult:
