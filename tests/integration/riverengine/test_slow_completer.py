@@ -49,7 +49,7 @@ async def test_outcomes_that_arrive_after_they_were_given_up_count_once(
     worker = NoteWorker(work)
     async with (
         TcpProxy(database_url) as proxy,
-        asyncpg.create_pool(proxy.url, min_size=1, max_size=2) as behind,
+        asyncpg.create_pool(proxy.url, min_size=1, max_size=1) as behind,
         started(pool, worker, queues={"default": QueueConfig(max_workers=JOBS)}) as client,
         client.subscribe(EventKind.JOB_COMPLETED) as events,
     ):
@@ -57,7 +57,7 @@ async def test_outcomes_that_arrive_after_they_were_given_up_count_once(
         assert completer is not None
         completer._pool = BoundedPool(behind)
         completer._retry_scale = SCALE
-        # Its connection knows the statements: what is late is the outcome itself.
+        # Its one connection knows the statements: what is late is the outcome itself.
         await client.insert(NoteArgs(text="warm-up"))
         await events.next(timeout=30)
         jobs = [row.job for row in await client.insert_many([NoteArgs()] * JOBS)]
