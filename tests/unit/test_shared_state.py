@@ -38,7 +38,7 @@ CHANGES: dict[str, Callable[[], object]] = {
     "environment": lambda: os.environ.__setitem__("RIVERJOBS_CHANGED", "yes"),
     "folder": lambda: os.chdir("/"),
     "time zone": _change_zone,
-    "signal": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    "signal": lambda: signal.signal(signal.SIGHUP, lambda *_: None),
     "level": lambda: logging.getLogger("tests.changed").setLevel(logging.DEBUG),
     "handler": lambda: logging.getLogger("tests.changed").addHandler(logging.StreamHandler()),
 }

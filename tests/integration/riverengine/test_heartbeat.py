@@ -26,6 +26,7 @@ from tests.integration.riverengine.working import (
     heard,
     started,
     stored,
+    wait_for_state,
     wait_for_yes,
     wait_until,
 )
@@ -212,11 +213,9 @@ async def test_a_job_whose_processes_die_three_times_is_set_aside(pool: asyncpg.
 
 async def test_no_number_of_deaths_sets_aside_when_told_so(pool: asyncpg.Pool) -> None:
     mine = await left_running(pool, "worker-1", metadata='{"riverengine:deaths": 7}')
-    async with started(
-        pool, NoteWorker(), id="worker-1", max_process_deaths=0, poll=timedelta(seconds=30)
-    ):
-        row = await stored(pool, mine)
-    assert (row.state, row.metadata["riverengine:deaths"]) == (JobState.AVAILABLE, 8)
+    async with started(pool, NoteWorker(), id="worker-1", max_process_deaths=0):
+        row = await wait_for_state(pool, mine, JobState.COMPLETED)
+    assert row.metadata["riverengine:deaths"] == 8
 
 
 async def test_a_name_whose_session_outlived_its_machine_is_taken_after_a_while(

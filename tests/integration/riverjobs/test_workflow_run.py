@@ -204,7 +204,7 @@ async def test_a_timeout_is_a_failure_of_the_step(system: System) -> None:
     system.code["first"] = hang
     worker = system.manager.workers.get("first")
     assert worker is not None
-    worker.worker.timeout = lambda job: timedelta(milliseconds=30)  # type: ignore[method-assign]
+    worker.worker.timeout = lambda job: timedelta(milliseconds=300)  # type: ignore[method-assign]
     workflow_id = await system.run()
     execution = await system.execution(workflow_id)
     assert execution.error is not None
