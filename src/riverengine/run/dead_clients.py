@@ -101,7 +101,7 @@ class DeadClientRescuer(IntervalService):
                 taken += await self._bury(client_id, seen.heartbeat_at)
             except DATABASE_ERRORS as error:
                 # Something about one job: the other clients' must not wait for it.
-                self.failures += 1
+                self._count_failure()
                 self.logger.warning(
                     "taking back the jobs of dead client %s failed (%s); the next look tries again",
                     *(client_id, type(error).__name__),

@@ -106,6 +106,9 @@ class IntervalService(Service):
             return self.timings.reduced_batch_size
         return self.timings.batch_size
 
+    def _count_failure(self) -> None:
+        self.failures += 1
+
     async def run(self) -> None:
         """Tick until cancelled."""
         await asyncio.sleep(random.random() * self.timings.stagger.total_seconds())
@@ -116,7 +119,7 @@ class IntervalService(Service):
             try:
                 rows = await self.run_once()
             except Exception as error:
-                self.failures += 1
+                self._count_failure()
                 self.logger.warning(
                     "%s: a run failed (%s); the next tick tries again",
                     *(self.name, type(error).__name__),
