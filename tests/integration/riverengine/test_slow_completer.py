@@ -28,7 +28,8 @@ SCALE = float(os.environ.get("RIVERJOBS_LATENCY_SCALE", "0.04"))
 """Of the completer's ten seconds; 1 takes two minutes."""
 
 LIMIT = 10 * SCALE
-LATENCY = 12 * SCALE
+LATENCY = 11 * SCALE
+"""Longer than the completer waits, shorter than it lets the server confirm that it gave up."""
 JOBS = 10
 TRIES = 2
 
