@@ -74,7 +74,8 @@ class Claims:
         them, and another one later on.
         """
         limit = min(limit, self._at_most)
-        looks = self._unsure or self._clock.monotonic() >= self._look_at
+        due = self._clock.monotonic() >= self._look_at
+        looks = self._unsure or due
         # Whatever goes wrong from here on, there may be claimed rows whose jobs were not started.
         self._unsure = True
         try:
@@ -87,7 +88,7 @@ class Claims:
             raise
         self._at_most = max(self._at_most, 2 * limit)
         self._unsure = looks and taken >= limit
-        if self._clock.monotonic() >= self._look_at and not self._unsure:
+        if due and not self._unsure:
             self._look_at = float("inf")
         self.due_at = self._look_at
         return taken, looks or taken >= limit

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from riverengine import Client, EventKind, JobState, QueueConfig
+from riverengine import Client, Config, EventKind, JobId, JobState, QueueConfig
+from riverengine.queries.statement import Record
 from riverengine.run import claims
+from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.claims import Claims
+from riverengine.testing import FrozenClock
 from tests.integration.riverengine.working import (
     Gate,
     NoteArgs,
@@ -77,7 +81,7 @@ async def test_a_claim_that_arrives_after_it_was_given_up_is_found(
     """What a broken path swallowed is sent again, long after the client looked what it claimed."""
     monkeypatch.setattr(claims, "TIMEOUT", 0.5)
     # It must arrive before that look, on a busy machine too.
-    monkeypatch.setattr(claims, "_STRAGGLES", 10.0)
+    monkeypatch.setattr(claims, "_STRAGGLES", 5.0)
     gate = Gate()
     queues = {"default": QueueConfig(max_workers=1)}
     async with started(behind, NoteWorker(gate), queues=queues) as client:
@@ -139,3 +143,44 @@ async def test_a_failed_fetch_is_not_left_to_a_rare_poll(
             await wait_until(lambda: producer.fetch_errors > 0)
         await gate.next()
     await apart.close()
+
+
+async def test_the_look_for_late_claims_is_not_dropped_by_a_claim_under_way_at_its_time(
+    pool: asyncpg.Pool,
+) -> None:
+    clock, started_ids = FrozenClock(), list[JobId]()
+
+    def fail(_: object) -> None:
+        raise RuntimeError
+
+    def be_late(_: object) -> None:
+        clock.advance(timedelta(hours=1))
+
+    does: list[Callable[[Sequence[Record]], None]] = [
+        fail,
+        lambda _: None,
+        be_late,
+        lambda records: started_ids.extend(record["id"] for record in records),
+    ]
+    claims_of = Claims(
+        BoundedPool(pool),
+        queue="default",
+        config=Config(),
+        client_id="me",
+        kinds=None,
+        known=tuple,
+        start=lambda records: does.pop(0)(records),
+        clock=clock,
+        logger=logging.getLogger("riverengine"),
+    )
+    with pytest.raises(RuntimeError):
+        await claims_of.take(1)  # what it sent may still be under way
+    await claims_of.take(1)  # looks at once, finds nothing
+    await claims_of.take(1)  # an ordinary claim: the time of the second look passes meanwhile
+    late = await pool.fetchval(
+        "INSERT INTO river_job (kind, args, max_attempts, queue, state, attempt, attempted_at,"
+        " attempted_by) VALUES ('note', '{}', 25, 'default', 'running', 1, now(), '{me}')"
+        " RETURNING id"
+    )
+    await claims_of.take(1)
+    assert started_ids == [late]
