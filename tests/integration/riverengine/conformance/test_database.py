@@ -261,12 +261,16 @@ async def test_a_running_job_is_ended_from_outside(
 
 
 async def test_connections_of_an_application_are_cut(
-    adapter: Adapter, conformance_url: str
+    adapter: Adapter, database: asyncpg.Connection, conformance_url: str
 ) -> None:
     name = "river-conformance-victim"
     victim = await asyncpg.connect(conformance_url, server_settings={"application_name": name})
     cut = await adapter.call("fault_disconnect_application", application_name=name)
     assert cut == {"count": 1}
+    # A backend that is told to end lives on for a moment.
+    seen = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+    while await database.fetchval(seen, name):
+        pass
     assert await adapter.call("fault_disconnect_application", application_name=name) == {"count": 0}
     victim.terminate()
 
