@@ -105,7 +105,7 @@ class Reindexer(Service):
     async def run_once(self) -> list[str]:
         """Rebuild all indexes once and return the names of those rebuilt.
 
-        None while another client rebuilds them: two rebuilds on one table deadlock.
+        No name while another client rebuilds them: two rebuilds on one table deadlock.
         """
         try:
             async with self._claim() as is_first:
