@@ -44,14 +44,19 @@ OPTIONS = {"heartbeat_timings": QUICK}
 
 async def left_running(pool: asyncpg.Pool, client_id: str, **columns: object) -> int:
     """A job that a process of this client left running."""
-    job = (await Client(pool).insert(NoteArgs(), InsertOpts(max_attempts=3))).job
-    await pool.execute(
-        "UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now(), attempted_by ="
-        " array['older', $2] WHERE id = $1",
-        *(job.id, client_id),
-    )
-    for name, value in columns.items():
-        await pool.execute(f"UPDATE river_job SET {name} = $2 WHERE id = $1", job.id, value)
+    # Nobody sees it available: a client that works would take it.
+    async with pool.acquire() as connection, connection.transaction():
+        opts = InsertOpts(max_attempts=3)
+        job = (await Client(pool).insert(NoteArgs(), opts, tx=connection)).job
+        await connection.execute(
+            "UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now(),"
+            " attempted_by = array['older', $2] WHERE id = $1",
+            *(job.id, client_id),
+        )
+        for name, value in columns.items():
+            await connection.execute(
+                f"UPDATE river_job SET {name} = $2 WHERE id = $1", job.id, value
+            )
     return job.id
 
 
