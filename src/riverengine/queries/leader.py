@@ -13,12 +13,8 @@ from riverengine.types.queue import Leader
 TOPIC_LEADERSHIP = "river_leadership"
 """Channel of resignations and of requests to resign."""
 
-IDLE_LIMIT = timedelta(seconds=10)
-"""How long a transaction that locks the row may wait for its client."""
-
 _FILE = "leader.sql"
-_DELETE_EXPIRED = statement(_FILE, "leader_delete_expired")
-_INSERT = statement(_FILE, "leader_insert")
+_ELECT = statement(_FILE, "leader_attempt_elect")
 _REELECT = statement(_FILE, "leader_reelect")
 _RESIGN = statement(_FILE, "leader_resign")
 _GET = statement(_FILE, "leader_get")
@@ -26,21 +22,10 @@ _HOLD = statement(_FILE, "leader_hold")
 
 
 async def leader_attempt_elect(
-    conn: Executor,
-    *,
-    schema: str | None,
-    leader_id: str,
-    ttl: timedelta,
-    idle_limit: timedelta = IDLE_LIMIT,
+    db: Executor, *, schema: str | None, leader_id: str, ttl: timedelta
 ) -> Leader | None:
-    """Become the leader if nobody is; None when somebody else is.
-
-    Two statements: the caller opens a transaction around them, which ends with its session when the
-    client keeps it waiting for ``idle_limit``.
-    """
-    limit = _milliseconds(idle_limit)
-    await conn.execute(_DELETE_EXPIRED.sql(schema), limit)
-    return _leader(await conn.fetchrow(_INSERT.sql(schema), leader_id, ttl, limit))
+    """Become the leader if nobody is; None when somebody else is."""
+    return _leader(await db.fetchrow(_ELECT.sql(schema), leader_id, ttl))
 
 
 async def leader_attempt_reelect(
@@ -65,21 +50,14 @@ async def leader_get(db: Executor, *, schema: str | None) -> Leader | None:
     return _leader(await db.fetchrow(_GET.sql(schema)))
 
 
-async def leader_hold(
-    conn: Executor, *, schema: str | None, term: Leader, idle_limit: timedelta = IDLE_LIMIT
-) -> bool:
+async def leader_hold(conn: Executor, *, schema: str | None, term: Leader) -> bool:
     """Whether ``term`` still runs, and keep it from being taken over until the transaction ends.
 
-    The lock lets the term's own prolongation through, but no deletion. The transaction ends with
-    its session when the client keeps it waiting for ``idle_limit``.
+    The lock lets the term's own prolongation through, but no deletion. Nobody leads while a client
+    that was frozen keeps it: ask last, right before COMMIT, in a transaction with a limit
+    (``transaction_limit``).
     """
-    limit = _milliseconds(idle_limit)
-    held = await conn.fetchval(_HOLD.sql(schema), term.leader_id, term.elected_at, limit)
-    return held is not None
-
-
-def _milliseconds(limit: timedelta) -> str:
-    return f"{limit // timedelta(milliseconds=1)}ms"
+    return await conn.fetchval(_HOLD.sql(schema), term.leader_id, term.elected_at) is not None
 
 
 def _leader(row: Record | None) -> Leader | None:

@@ -1,12 +1,26 @@
-"""Whether a transaction can still be committed."""
+"""Statements about the transaction they are in."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from riverengine.queries.statement import Executor, statement
 
-_TRANSACTION_CHECK = statement("transaction.sql", "transaction_check")
+_FILE = "transaction.sql"
+_CHECK = statement(_FILE, "transaction_check")
+_LIMIT = statement(_FILE, "transaction_limit")
 
 
 async def transaction_check(tx: Executor) -> None:
     """Raises the driver's error when an error aborted the transaction."""
-    await tx.fetchval(_TRANSACTION_CHECK.sql(None))
+    await tx.fetchval(_CHECK.sql(None))
+
+
+async def transaction_limit(tx: Executor, limit: timedelta) -> None:
+    """Let the server end the transaction, and its session, when it waits ``limit`` for the client.
+
+    Otherwise the locks of a client that is frozen, or whose machine is, last as long as that. From
+    PostgreSQL 17 on ``limit`` is for the transaction as a whole; before, a client frozen after it
+    announced a statement, and before it ran it, is not noticed.
+    """
+    await tx.execute(_LIMIT.sql(None), f"{limit // timedelta(milliseconds=1)}ms")

@@ -193,7 +193,13 @@ class Elector(Service):
             started = self._clock.monotonic()
             try:
                 term = await self._bounded(
-                    self._attempt_elect(), self._timings.timeout.total_seconds()
+                    leader_attempt_elect(
+                        self._pool,
+                        schema=self._schema,
+                        leader_id=self._client_id,
+                        ttl=self._timings.ttl,
+                    ),
+                    self._timings.timeout.total_seconds(),
                 )
             except DATABASE_ERRORS as error:
                 failures += 1
@@ -245,13 +251,6 @@ class Elector(Service):
                 return
             self._trusted_until = started + self._timings.trust
             self.signal_reelected.fire(renewed)
-
-    async def _attempt_elect(self) -> Leader | None:
-        timeout = self._timings.timeout.total_seconds()
-        async with self._pool.transaction(timeout=timeout) as conn:
-            return await leader_attempt_elect(
-                conn, schema=self._schema, leader_id=self._client_id, ttl=self._timings.ttl
-            )
 
     def _gain(self, term: Leader, started: float) -> None:
         self._resign_requested.clear()

@@ -418,29 +418,13 @@ async def test_holding_a_term_lets_it_be_prolonged_but_not_taken(pool: asyncpg.P
         assert await asyncio.wait_for(resigning, 5) is True
 
 
-@pytest.mark.parametrize("frozen_while", ["electing itself", "holding its term"])
-async def test_a_client_frozen_in_a_transaction_does_not_keep_others_from_leading(
-    database_url: str, pool: asyncpg.Pool, frozen_while: str
-) -> None:
-    limit, ttl = timedelta(milliseconds=300), timedelta(milliseconds=100)
-    frozen = await asyncpg.connect(database_url)
-    try:
-        if frozen_while == "electing itself":
-            await frozen.execute("BEGIN")
-            await leader_attempt_elect(
-                frozen, schema=None, leader_id="frozen", ttl=ttl, idle_limit=limit
-            )
-        else:
-            term = await leader_attempt_elect(frozen, schema=None, leader_id="frozen", ttl=ttl)
-            assert term is not None
-            await frozen.execute("BEGIN")
-            assert await leader_hold(frozen, schema=None, term=term, idle_limit=limit)
-        one = build(pool, "one")
-        async with running(one):
-            await one.signal_gained.wait()
-        assert frozen.is_closed()
-    finally:
-        frozen.terminate()
+async def test_of_all_who_find_an_expired_term_one_is_elected(pool: asyncpg.Pool) -> None:
+    ttl, ids = timedelta(minutes=1), [f"client {number}" for number in range(8)]
+    for _ in range(20):
+        await pool.execute("UPDATE river_leader SET expires_at = now() - interval '1 s'")
+        attempts = [leader_attempt_elect(pool, schema=None, leader_id=id_, ttl=ttl) for id_ in ids]
+        terms = [term for term in await asyncio.gather(*attempts) if term is not None]
+        assert terms == [await leader_get(pool, schema=None)]
 
 
 async def test_resigning_a_foreign_term_changes_and_says_nothing(

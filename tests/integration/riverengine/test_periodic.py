@@ -15,6 +15,7 @@ import pytest
 from riverengine.config import Config
 from riverengine.insert.options import InsertOpts
 from riverengine.insert.plan import InsertPlan
+from riverengine.queries.leader import leader_attempt_elect
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import SystemClock
 from riverengine.run.elector import Elector
@@ -270,6 +271,34 @@ async def test_nothing_is_inserted_once_the_term_is_over(pool: asyncpg.Pool, ter
     service = enqueuer(pool, term, PeriodicJobBundle([job]), FrozenClock())
     await service.start()
     try:
+        assert await service.signal_inserted.wait() == 0
+    finally:
+        await service.stop()
+    assert await slots(pool) == []
+
+
+async def test_others_may_lead_while_a_leader_inserts_and_its_jobs_are_theirs_then(
+    pool: asyncpg.Pool, term: Leader
+) -> None:
+    """Frozen in the middle of an insert it would keep them from it for as long as it is."""
+    inserting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def frozen(conn: asyncpg.Connection, plans: Sequence[InsertPlan]) -> None:
+        await insert(conn, plans)
+        inserting.set()
+        await go_on.wait()
+
+    job = minutely(run_on_start=True)
+    service = enqueuer(pool, term, PeriodicJobBundle([job]), FrozenClock(), frozen)
+    await service.start()
+    try:
+        await inserting.wait()
+        await pool.execute("UPDATE river_leader SET expires_at = now() - interval '1 s'")
+        async with asyncio.timeout(5):
+            assert await leader_attempt_elect(
+                pool, schema=None, leader_id="other", ttl=timedelta(minutes=1)
+            )
+        go_on.set()
         assert await service.signal_inserted.wait() == 0
     finally:
         await service.stop()

@@ -1,21 +1,21 @@
 -- Leadership: one row, whose elected_at and leader_id together name a term. Times are the database's.
--- Transactions that lock it get a limit of their own: nobody could lead while a client that was frozen
--- in the middle of one keeps its lock.
 
--- name: leader_delete_expired
-DELETE FROM /* SCHEMA */river_leader
-WHERE expires_at < now()
-RETURNING set_config('idle_in_transaction_session_timeout', $1::text, true);
-
--- name: leader_insert
+-- name: leader_attempt_elect
+-- One statement: nobody could lead while a client that was frozen between two keeps the row locked.
+-- An expired row is deleted, not updated, since an update would pass the lock of leader_hold; the
+-- count makes the insert wait for the deletion.
+WITH expired AS (
+    DELETE FROM /* SCHEMA */river_leader
+    WHERE expires_at < now()
+    RETURNING 1
+), swept AS (
+    SELECT count(*) FROM expired
+)
 INSERT INTO /* SCHEMA */river_leader (leader_id, elected_at, expires_at)
-VALUES ($1::text, now(), now() + $2::interval)
+SELECT $1::text, now(), now() + $2::interval
+FROM swept
 ON CONFLICT (name) DO NOTHING
-RETURNING
-    leader_id,
-    elected_at,
-    expires_at,
-    set_config('idle_in_transaction_session_timeout', $3::text, true);
+RETURNING leader_id, elected_at, expires_at;
 
 -- name: leader_reelect
 UPDATE /* SCHEMA */river_leader
@@ -53,7 +53,7 @@ SELECT leader_id, elected_at, expires_at
 FROM /* SCHEMA */river_leader;
 
 -- name: leader_hold
-SELECT set_config('idle_in_transaction_session_timeout', $3::text, true)
+SELECT 1
 FROM /* SCHEMA */river_leader
 WHERE leader_id = $1::text
     AND elected_at = $2::timestamptz

@@ -22,6 +22,7 @@ from riverengine.config import Config
 from riverengine.insert.plan import InsertPlan, plan_insert
 from riverengine.queries.leader import leader_hold
 from riverengine.queries.maintenance import periodic_slot_claim
+from riverengine.queries.transaction import transaction_limit
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
@@ -38,7 +39,9 @@ MARGIN = timedelta(milliseconds=100)
 _LOOK = timedelta(minutes=1)
 """Longest pause: timers stand still while a machine sleeps, and a wall clock can be set."""
 
-_INSERT_TIMEOUT = 10.0
+INSERT_TIMEOUT = timedelta(seconds=10)
+"""Of one transaction; how long a client frozen at its end keeps others from leading."""
+
 _HOOK_TIMEOUT = 30.0
 _MAX_TRIES = 5
 _TERM_OVER_PAUSE = 1.0
@@ -248,10 +251,11 @@ class PeriodicEnqueuer(Service):
         are left out.
         """
         schema = self._config.schema
-        async with self._pool.transaction(timeout=_INSERT_TIMEOUT) as conn:
-            term = self._term()
-            if term is None or not await leader_hold(conn, schema=schema, term=term):
-                raise _TermOverError
+        term = self._term()
+        if term is None:
+            raise _TermOverError
+        async with self._pool.transaction(timeout=INSERT_TIMEOUT.total_seconds()) as conn:
+            await transaction_limit(conn, INSERT_TIMEOUT)
             plans = []
             # Sorted, so that two leaders cannot wait for each other's claims crosswise.
             for item in sorted(due, key=lambda item: (item.entry.job.id or "", item.slot)):
@@ -262,6 +266,8 @@ class PeriodicEnqueuer(Service):
                     plans.append(item.plan)
             if plans:
                 await self._insert(conn, plans)
+            if not await leader_hold(conn, schema=schema, term=term):
+                raise _TermOverError
             return len(plans)
 
     def _plan(self, job: PeriodicJob, slot: datetime, *, once: bool) -> InsertPlan | None:
