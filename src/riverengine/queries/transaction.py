@@ -8,12 +8,18 @@ from riverengine.queries.statement import Executor, statement
 
 _FILE = "transaction.sql"
 _CHECK = statement(_FILE, "transaction_check")
+_SYNC = statement(_FILE, "session_sync")
 _LIMIT = statement(_FILE, "transaction_limit")
 
 
 async def transaction_check(tx: Executor) -> None:
     """Raises the driver's error when an error aborted the transaction."""
     await tx.fetchval(_CHECK.sql(None))
+
+
+async def session_sync(conn: Executor) -> None:
+    """End the implicit transaction of a statement that the driver announced and did not run."""
+    await conn.execute(_SYNC.sql(None))
 
 
 async def transaction_limit(tx: Executor, limit: timedelta) -> None:

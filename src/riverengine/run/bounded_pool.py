@@ -17,6 +17,7 @@ from typing import Any
 
 import asyncpg
 
+from riverengine.queries.transaction import session_sync
 from riverengine.types.errors import AmbiguousCommitError, UnsupportedDriverError
 
 TIMEOUT = 10.0
@@ -129,10 +130,10 @@ class BoundedPool:
         # Cancelling the block instead would let it wait for a rollback that never comes.
         ends = asyncio.get_running_loop().call_later(limit + _GRACE, _terminate, connection)
         silent = False
-        clean = False
+        failed = True
         try:
             yield connection
-            clean = keep
+            failed = False
         except Exception as error:
             cause = error.__cause__ if isinstance(error, AmbiguousCommitError) else error
             silent = not _is_open(connection) and (
@@ -143,9 +144,9 @@ class BoundedPool:
             raise
         finally:
             ends.cancel()
-            if clean and self._has_spare and _is_open(connection):
+            if keep and not failed and self._has_spare and _is_open(connection):
                 self._keep(connection)
-            elif not await self._give_back(connection) or silent:
+            elif not await self._give_back(connection, failed=failed) or silent:
                 await self._replace_others()
 
     @asynccontextmanager
@@ -216,9 +217,11 @@ class BoundedPool:
                 task.add_done_callback(self._giving_back.discard)
         self._sweep = loop.call_later(_LINGER, self._sweep_kept) if self._kept else None
 
-    async def _give_back(self, connection: asyncpg.Connection) -> bool:
+    async def _give_back(self, connection: asyncpg.Connection, *, failed: bool = False) -> bool:
         """Return the connection to the pool; False when it did not answer."""
         try:
+            if failed:
+                await _end_announced(connection)
             await self._pool.release(connection, timeout=_GRACE)
         except TimeoutError:
             return False
@@ -264,6 +267,23 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
     except _BROKEN:
         _terminate(connection)
     except asyncio.CancelledError:
+        _terminate(connection)
+        raise
+
+
+async def _end_announced(connection: asyncpg.Connection) -> None:
+    """Free the tables of a statement that was announced, but not run.
+
+    asyncpg lets the server parse a statement and sends what ends the implicit transaction only with
+    the arguments. When they are refused, or the task is cancelled between, the locks last until the
+    connection's next message; a pool whose owner gave it a ``reset`` of his own sends none.
+    """
+    if not _is_open(connection):
+        return
+    try:
+        async with asyncio.timeout(_GRACE):
+            await session_sync(connection)
+    except BaseException:
         _terminate(connection)
         raise
 

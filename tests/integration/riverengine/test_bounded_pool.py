@@ -134,6 +134,40 @@ async def test_giving_back_to_a_silent_link_ends(proxy: TcpProxy, behind: asyncp
     assert await bounded.fetchval("SELECT 1", timeout=ENDS_WITHIN) == 1
 
 
+async def _no_reset(connection: asyncpg.Connection) -> None:
+    pass
+
+
+@pytest.mark.parametrize("how", ["refused arguments", "cancelled"])
+async def test_a_statement_that_was_only_announced_leaves_no_lock(
+    database_url: str, pool: asyncpg.Pool, how: str
+) -> None:
+    class Slow(asyncpg.Connection):  # type: ignore[misc]
+        async def _get_statement(self, *args: object, **options: object) -> object:
+            statement = await super()._get_statement(*args, **options)
+            announced.set()
+            await go_on.wait()
+            return statement
+
+    announced, go_on = asyncio.Event(), asyncio.Event()
+    async with asyncpg.create_pool(
+        database_url, min_size=1, max_size=1, connection_class=Slow, reset=_no_reset
+    ) as unreset:
+        bounded = BoundedPool(unreset)
+        statement = "SELECT id FROM river_job WHERE id = $1"
+        if how == "cancelled":
+            task = asyncio.create_task(bounded.fetch(statement, 1))
+            await announced.wait()
+            task.cancel()
+            await asyncio.wait({task})
+        else:
+            go_on.set()
+            with pytest.raises(asyncpg.DataError):
+                await bounded.fetch(statement, "no number")
+        async with asyncio.timeout(ENDS_WITHIN), pool.acquire() as other, other.transaction():
+            await other.execute("LOCK TABLE river_job IN ACCESS EXCLUSIVE MODE")
+
+
 async def test_a_slow_statement_is_cancelled_and_the_connections_stay(pool: asyncpg.Pool) -> None:
     bounded = BoundedPool(pool)
     with pytest.raises(TimeoutError):

@@ -2,6 +2,9 @@
 -- Fails in a transaction that an earlier error aborted.
 SELECT 1;
 
+-- name: session_sync
+SELECT;
+
 -- name: transaction_limit
 -- A session is not idle for PostgreSQL between the parsing of a statement and its run.
 SELECT
