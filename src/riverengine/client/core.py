@@ -40,9 +40,9 @@ class ClientCore:
         self.clock = clock
         self.logger = logger
 
-    def executor(self, tx: AsyncTransaction | None) -> Executor:
+    async def executor(self, tx: AsyncTransaction | None) -> Executor:
         """For a single statement: the caller's transaction, or one of its own when None."""
-        return self.database if tx is None else async_transaction(tx)
+        return self.database if tx is None else await async_transaction(tx)
 
     @asynccontextmanager
     async def transaction(
@@ -73,7 +73,7 @@ class ClientCore:
     ) -> AsyncIterator[asyncpg.Connection]:
         """As :meth:`transaction`, for blocks that let every error of the database out."""
         if tx is not None:
-            yield async_transaction(tx)
+            yield await async_transaction(tx)
             return
         async with self.database.transaction(timeout=timeout) as connection:
             yield connection

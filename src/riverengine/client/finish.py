@@ -56,7 +56,7 @@ class FinishApi(ClientCore):
             metadata={**recorded_metadata(), **(metadata or {})},
         )
         found = await job_finish_many(
-            self.executor(tx),
+            await self.executor(tx),
             schema=self.config.schema,
             client_id=row.attempted_by[-1],
             claims=[RowClaim(row.id, row.attempt, row.attempted_at)],

@@ -41,8 +41,9 @@ class InsertApi(ClientCore):
 
         tx: the caller's transaction, on any driver known, in which the job appears and is announced
         on commit; None for one of its own.  Raises ``InsertError`` or ``UnknownJobKindError``
-        before any SQL, ``UnsupportedDriverError`` for an unknown driver, ``AmbiguousCommitError``
-        when the connection breaks while the own transaction commits.
+        before any SQL, ``NoTransactionError`` for a ``tx`` that commits each statement by itself,
+        ``UnsupportedDriverError`` for an unknown driver, ``AmbiguousCommitError`` when the
+        connection breaks while the own transaction commits.
         """
         return (await self.insert_many([InsertManyParams(args, opts)], tx=tx))[0]
 

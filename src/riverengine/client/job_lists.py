@@ -34,7 +34,7 @@ class JobListApi(ClientCore):
         limit only when it is the last.  Raises ``NamedArgError``.
         """
         return await job_list.job_list(
-            self.executor(tx),
+            await self.executor(tx),
             schema=self.config.schema,
             params=params or JobListParams(),
             timeout=_seconds(timeout),
@@ -54,7 +54,7 @@ class JobListApi(ClientCore):
         ``NamedArgError`` or ``InvalidParamsError``.
         """
         return await job_many.job_count(
-            self.executor(tx),
+            await self.executor(tx),
             schema=self.config.schema,
             filters=filters or JobFilter(),
             at_most=at_most,
@@ -74,7 +74,7 @@ class JobListApi(ClientCore):
         "that many or more".  Raises ``InvalidParamsError``.
         """
         return await job_count.job_count_by_state(
-            self.executor(tx),
+            await self.executor(tx),
             schema=self.config.schema,
             at_most=at_most,
             timeout=_seconds(timeout),
@@ -94,7 +94,7 @@ class JobListApi(ClientCore):
         :meth:`job_count_by_state`.
         """
         return await job_count.job_count_by_queue_and_state(
-            self.executor(tx),
+            await self.executor(tx),
             schema=self.config.schema,
             queues=queues,
             at_most=at_most,
@@ -115,7 +115,7 @@ class JobListApi(ClientCore):
         too.  at_most: as for :meth:`job_count_by_state`.
         """
         return await job_count.queue_stats(
-            self.executor(tx),
+            await self.executor(tx),
             schema=self.config.schema,
             queues=queues,
             at_most=at_most,
@@ -138,7 +138,7 @@ class JobListApi(ClientCore):
         ``_`` are wildcards.  exclude: not these.  limit: 1 to 10,000.
         """
         return await job_count.job_kind_list(
-            self.executor(tx),
+            await self.executor(tx),
             schema=self.config.schema,
             after=after,
             match=match,

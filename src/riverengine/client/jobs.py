@@ -22,7 +22,9 @@ class JobApi(ClientCore):
 
     async def job_get(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """The job; raises ``JobNotFoundError``."""
-        return await job_admin.job_get(self.executor(tx), schema=self.config.schema, job_id=job_id)
+        return await job_admin.job_get(
+            await self.executor(tx), schema=self.config.schema, job_id=job_id
+        )
 
     async def job_cancel(self, job_id: int, *, tx: AsyncTransaction | None = None) -> JobRow:
         """Cancel a job, and return it as it is then; raises ``JobNotFoundError``.
@@ -72,5 +74,8 @@ class JobApi(ClientCore):
         elif "output" in (recorded := recorded_metadata()):
             metadata = f'{{"output":{encode_output(recorded["output"])}}}'
         return await job_admin.job_update_metadata(
-            self.executor(tx), schema=self.config.schema, job_id=job_id, metadata_json=metadata
+            await self.executor(tx),
+            schema=self.config.schema,
+            job_id=job_id,
+            metadata_json=metadata,
         )

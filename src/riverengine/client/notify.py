@@ -24,7 +24,7 @@ class NotifyBundle:
         happens when nobody leads, or the leader does not listen (``poll_only``).
         """
         await notify_many(
-            self._core.executor(tx),
+            await self._core.executor(tx),
             schema=self._core.config.schema,
             topic=TOPIC_LEADERSHIP,
             payloads=[request_resign_payload()],

@@ -20,13 +20,17 @@ class QueueApi(ClientCore):
 
     async def queue_get(self, name: str, *, tx: AsyncTransaction | None = None) -> Queue:
         """The queue; raises ``QueueNotFoundError``."""
-        return await queries.queue_get(self.executor(tx), schema=self.config.schema, name=name)
+        return await queries.queue_get(
+            await self.executor(tx), schema=self.config.schema, name=name
+        )
 
     async def queue_list(
         self, *, limit: int = 100, tx: AsyncTransaction | None = None
     ) -> list[Queue]:
         """Queues by name. limit: 1 to 10,000."""
-        return await queries.queue_list(self.executor(tx), schema=self.config.schema, limit=limit)
+        return await queries.queue_list(
+            await self.executor(tx), schema=self.config.schema, limit=limit
+        )
 
     async def queue_name_list(
         self,
@@ -43,7 +47,7 @@ class QueueApi(ClientCore):
         ``_`` are wildcards.  exclude: not these.  limit: 1 to 10,000.
         """
         return await queries.queue_name_list(
-            self.executor(tx),
+            await self.executor(tx),
             schema=self.config.schema,
             after=after,
             match=match,

@@ -85,7 +85,7 @@ async def _checkpoint(
     if values:
         written[VALUE_KEY] = values
     stored = await job_checkpoint(
-        async_transaction(tx),
+        await async_transaction(tx),
         schema=client_from_context().config.schema,
         row=job.row,
         metadata_json=encode_json(written),

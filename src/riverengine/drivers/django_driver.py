@@ -17,7 +17,11 @@ from riverengine.drivers.executor import DriverDatabase, DriverExecutor, DriverR
 from riverengine.drivers.placeholders import named_arguments, named_placeholders
 from riverengine.drivers.psycopg_driver import cursor_records, plain_arguments, read_as_asyncpg
 from riverengine.queries.conflicts import commit_is_ambiguous
-from riverengine.types.errors import AmbiguousCommitError, UnsupportedDriverError
+from riverengine.types.errors import (
+    AmbiguousCommitError,
+    NoTransactionError,
+    UnsupportedDriverError,
+)
 
 
 class DjangoCursor(Protocol):
@@ -49,6 +53,10 @@ class DjangoConnection(Protocol):
         """A cursor."""
         ...
 
+    def get_autocommit(self) -> bool:
+        """Whether Django commits each statement by itself; False in atomic blocks."""
+        ...
+
 
 class DjangoExecutor(DriverExecutor):
     """The calling thread's connection of an alias."""
@@ -62,6 +70,11 @@ class DjangoExecutor(DriverExecutor):
             cursor.execute(named_placeholders(sql), named_arguments(plain_arguments(args)))
             rows = cursor.fetchall() if cursor.cursor.description else []
             return cursor_records(cursor.cursor, rows)
+
+    async def require_transaction(self) -> None:
+        """The thread must be in an atomic block, or have switched autocommit off."""
+        if _connection(self._alias).get_autocommit():
+            raise NoTransactionError("call this inside of `with transaction.atomic()`")
 
     async def copy(self, sql: str, data: bytes) -> None:
         """Send rows to a ``COPY ... FROM STDIN``, in its text form."""

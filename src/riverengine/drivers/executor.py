@@ -74,6 +74,14 @@ class DriverExecutor(ABC):
         Values come as asyncpg reads them: times in UTC, ``bit`` as ``asyncpg.BitString``.
         """
 
+    async def require_transaction(self) -> None:
+        """Raise ``NoTransactionError`` where each statement would be committed by itself.
+
+        Called before the first statement of every call with ``tx``. An adapter that cannot tell
+        leaves it to its callers, as this one does.
+        """
+        return
+
     async def fetch(
         self, query: str, *args: object, timeout: float | None = None
     ) -> list[DriverRecord]:

@@ -25,7 +25,7 @@ from psycopg.types.datetime import TimestamptzLoader
 
 from riverengine.drivers.executor import DriverDatabase, DriverExecutor, DriverRecord, records
 from riverengine.queries.conflicts import commit_is_ambiguous
-from riverengine.types.errors import AmbiguousCommitError, OpenTransactionError
+from riverengine.types.errors import AmbiguousCommitError, NoTransactionError, OpenTransactionError
 
 SyncConnect: TypeAlias = Callable[[], AbstractContextManager["psycopg.Connection[Any]"]]
 """Opens a connection, or lends a pool's: ``pool.connection``, ``lambda: psycopg.connect(url)``."""
@@ -36,6 +36,9 @@ AsyncConnect: TypeAlias = Callable[
     | Awaitable["psycopg.AsyncConnection[Any]"],
 ]
 """As :data:`SyncConnect`; ``psycopg.AsyncConnection.connect`` fits too."""
+
+
+_REMEDY = "use it inside of `{} connection.transaction()`, or open it without autocommit"
 
 
 class PsycopgExecutor(DriverExecutor):
@@ -50,6 +53,14 @@ class PsycopgExecutor(DriverExecutor):
             cursor.execute(sql.encode(), plain_arguments(args))
             rows = cursor.fetchall() if _may_have_rows(cursor) else []
             return cursor_records(cursor, rows)
+
+    async def require_transaction(self) -> None:
+        """An autocommitting connection must be inside of ``connection.transaction()``."""
+        if _is_busy_autocommitting(self._connection):
+            with self._connection.pipeline():
+                pass  # Synchronised at its end, the connection knows whether a transaction is open.
+        if _autocommits(self._connection):
+            raise NoTransactionError(_REMEDY.format("with"))
 
     async def copy(self, sql: str, data: bytes) -> None:
         """Send rows to a ``COPY ... FROM STDIN``, in its text form."""
@@ -69,6 +80,14 @@ class PsycopgAsyncExecutor(DriverExecutor):
             await cursor.execute(sql.encode(), plain_arguments(args))
             rows = await cursor.fetchall() if _may_have_rows(cursor) else []
             return cursor_records(cursor, rows)
+
+    async def require_transaction(self) -> None:
+        """As :meth:`PsycopgExecutor.require_transaction`."""
+        if _is_busy_autocommitting(self._connection):
+            async with self._connection.pipeline():
+                pass  # Synchronised at its end, the connection knows whether a transaction is open.
+        if _autocommits(self._connection):
+            raise NoTransactionError(_REMEDY.format("async with"))
 
     async def copy(self, sql: str, data: bytes) -> None:
         """Send rows to a ``COPY ... FROM STDIN``, in its text form."""
@@ -135,6 +154,20 @@ def keeping_open(connection: psycopg.Connection[Any]) -> SyncConnect:
 def keeping_open_async(connection: psycopg.AsyncConnection[Any]) -> AsyncConnect:
     """As :func:`keeping_open`."""
     return lambda: nullcontext(connection)
+
+
+def _autocommits(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    # Without autocommit psycopg begins a transaction with the first statement.
+    return connection.autocommit and (connection.info.transaction_status is TransactionStatus.IDLE)
+
+
+def _is_busy_autocommitting(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+) -> bool:
+    # In a pipeline the answer that tells of the transaction may not be there yet.
+    pipelined = connection.info.pipeline_status is not PipelineStatus.OFF
+    status = connection.info.transaction_status
+    return connection.autocommit and pipelined and status is TransactionStatus.ACTIVE
 
 
 def _may_have_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:

@@ -101,13 +101,15 @@ def async_executor(tx: AsyncTransaction) -> Executor:
     )
 
 
-def async_transaction(tx: AsyncTransaction) -> Executor:
-    """As :func:`async_executor`, for changes: raises ``NoTransactionError`` where asyncpg's would
-    each be committed by itself.
+async def async_transaction(tx: AsyncTransaction) -> Executor:
+    """As :func:`async_executor`; raises ``NoTransactionError`` where each statement would be
+    committed by itself, so that ``tx`` never holds less than it says.
     """
     executor = async_executor(tx)
-    if isinstance(executor, asyncpg.Connection) and not executor.is_in_transaction():
-        raise NoTransactionError
+    if isinstance(executor, DriverExecutor):
+        await executor.require_transaction()
+    elif isinstance(executor, asyncpg.Connection) and not executor.is_in_transaction():
+        raise NoTransactionError("use it inside of `async with connection.transaction()`")
     return executor
 
 

@@ -19,7 +19,12 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from riverengine.drivers.executor import DriverDatabase, DriverExecutor, DriverRecord
-from riverengine.drivers.sqlalchemy_driver import hiding_arguments, in_dialect, result_records
+from riverengine.drivers.sqlalchemy_driver import (
+    hiding_arguments,
+    in_dialect,
+    refuse_autocommit,
+    result_records,
+)
 from riverengine.queries.conflicts import commit_is_ambiguous
 from riverengine.types.errors import AmbiguousCommitError, OpenTransactionError
 
@@ -39,11 +44,20 @@ class SqlAlchemyAsyncExecutor(DriverExecutor):
         self._origin = origin
 
     async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
-        origin = self._origin
-        connection = origin if isinstance(origin, AsyncConnection) else await origin.connection()
+        connection = await self._connection()
         statement, arguments = in_dialect(connection.dialect, sql, args)
         with hiding_arguments():
             return result_records(await connection.exec_driver_sql(statement, arguments))
+
+    async def require_transaction(self) -> None:
+        """As the synchronous executor's."""
+        connection = await self._connection()
+        driver_s = (await connection.get_raw_connection()).dbapi_connection
+        refuse_autocommit(connection.dialect, driver_s)
+
+    async def _connection(self) -> AsyncConnection:
+        origin = self._origin
+        return origin if isinstance(origin, AsyncConnection) else await origin.connection()
 
 
 class SqlAlchemyAsyncDatabase(DriverDatabase):

@@ -20,6 +20,7 @@ from riverengine.drivers.placeholders import named_arguments, named_placeholders
 from riverengine.queries.conflicts import commit_is_ambiguous
 from riverengine.types.errors import (
     AmbiguousCommitError,
+    NoTransactionError,
     OpenTransactionError,
     UnsupportedDriverError,
 )
@@ -34,11 +35,19 @@ class SqlAlchemyExecutor(DriverExecutor):
         self._origin = origin
 
     async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
-        origin = self._origin
-        connection = origin if isinstance(origin, Connection) else origin.connection()
+        connection = self._connection()
         statement, arguments = in_dialect(connection.dialect, sql, args)
         with hiding_arguments():
             return result_records(connection.exec_driver_sql(statement, arguments))
+
+    async def require_transaction(self) -> None:
+        """Refuse the mode ``AUTOCOMMIT``, in which SQLAlchemy's ``begin()`` begins nothing."""
+        connection = self._connection()
+        refuse_autocommit(connection.dialect, connection.connection.dbapi_connection)
+
+    def _connection(self) -> Connection:
+        origin = self._origin
+        return origin if isinstance(origin, Connection) else origin.connection()
 
 
 class SqlAlchemyDatabase(DriverDatabase):
@@ -86,12 +95,31 @@ def in_dialect(
 
     Raises ``UnsupportedDriverError`` for a dialect that is not PostgreSQL's, or reads others.
     """
-    if dialect.name != "postgresql" or dialect.paramstyle not in ("numeric_dollar", "pyformat"):
-        raise UnsupportedDriverError(f"SQLAlchemy dialect {dialect.name}+{dialect.driver}")
+    _refuse_unknown(dialect)
     given = [list(value) if isinstance(value, tuple) else value for value in args]
     if dialect.paramstyle == "numeric_dollar":
         return sql, tuple(given)
     return named_placeholders(sql), named_arguments(given)
+
+
+def refuse_autocommit(dialect: Dialect, connection: object) -> None:
+    """Raise ``NoTransactionError`` for a driver's connection that is in autocommit.
+
+    The mode is read from the connection itself: it may come from the engine, an option of the
+    session's or the driver's own arguments.  Raises ``UnsupportedDriverError`` as
+    :func:`in_dialect`.
+    """
+    _refuse_unknown(dialect)
+    if getattr(connection, "autocommit", False):
+        raise NoTransactionError(
+            "take it from an engine, or with execution_options, of another isolation_level than "
+            "AUTOCOMMIT"
+        )
+
+
+def _refuse_unknown(dialect: Dialect) -> None:
+    if dialect.name != "postgresql" or dialect.paramstyle not in ("numeric_dollar", "pyformat"):
+        raise UnsupportedDriverError(f"SQLAlchemy dialect {dialect.name}+{dialect.driver}")
 
 
 def result_records(result: CursorResult[Any]) -> list[DriverRecord]:

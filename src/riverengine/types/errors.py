@@ -192,14 +192,15 @@ class OpenTransactionError(RiverError):
 class NoTransactionError(RiverError):
     """A connection given as ``tx`` has no transaction open: each statement would commit by itself.
 
-    asyncpg opens one by ``async with connection.transaction()``.
+    ``remedy`` says how one is opened with the library that the connection belongs to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remedy: str) -> None:
         super().__init__(
-            "the connection given as tx has no transaction open: use it inside of `async with "
-            "connection.transaction()`"
+            "the connection given as tx has no transaction open, and commits each statement by "
+            f"itself: {remedy}"
         )
+        self.remedy = remedy
 
 
 class NotFoundError(RiverError, LookupError):

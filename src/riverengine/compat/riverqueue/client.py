@@ -19,7 +19,8 @@ from riverengine.compat.riverqueue.unique_key import (
     riverqueue_python_key,
 )
 from riverengine.config import Config
-from riverengine.drivers import AsyncTransaction, SyncTransaction
+from riverengine.drivers import AsyncTransaction, DriverExecutor, DriverRecord, SyncTransaction
+from riverengine.drivers.recognise import async_executor, sync_executor
 from riverengine.insert.plan import DEFAULT_PRIORITY, DEFAULT_QUEUE
 from riverengine.insert.unique_fields import marked_paths
 from riverengine.sync_client import SyncClient
@@ -96,26 +97,30 @@ class Client:
         Raises ``riverengine.InsertError`` for what River would refuse.
         """
         params = self._params(args, insert_opts)
-        return _result(self._client.insert(params.args, params.opts, tx=self.driver.transaction))
+        return _result(
+            self._client.insert(params.args, params.opts, tx=_sync(self.driver.transaction))
+        )
 
     def insert_tx(
         self, tx: SyncTransaction, args: JobArgs | object, insert_opts: InsertOpts | None = None
     ) -> InsertResult:
         """Insert one job in the caller's transaction."""
         params = self._params(args, insert_opts)
-        return _result(self._client.insert(params.args, params.opts, tx=tx))
+        return _result(self._client.insert(params.args, params.opts, tx=_sync(tx)))
 
     def insert_many(self, args: Sequence[JobArgs | InsertManyParams | object]) -> int:
         """Insert jobs by one statement and return how many are new; unique ones may be held."""
         jobs = self._params.many(args)
-        return _new(self._client.insert_many(jobs, tx=self.driver.transaction)) if jobs else 0
+        return (
+            _new(self._client.insert_many(jobs, tx=_sync(self.driver.transaction))) if jobs else 0
+        )
 
     def insert_many_tx(
         self, tx: SyncTransaction, args: Sequence[JobArgs | InsertManyParams | object]
     ) -> int:
         """As :meth:`insert_many`, in the caller's transaction."""
         jobs = self._params.many(args)
-        return _new(self._client.insert_many(jobs, tx=tx)) if jobs else 0
+        return _new(self._client.insert_many(jobs, tx=_sync(tx))) if jobs else 0
 
 
 class AsyncClient:
@@ -143,7 +148,7 @@ class AsyncClient:
     ) -> InsertResult:
         """As :meth:`Client.insert`."""
         params = self._params(args, insert_opts)
-        tx = self.driver.transaction
+        tx = _async(self.driver.transaction)
         return _result(await self._client.insert(params.args, params.opts, tx=tx))
 
     async def insert_tx(
@@ -151,12 +156,12 @@ class AsyncClient:
     ) -> InsertResult:
         """As :meth:`Client.insert_tx`."""
         params = self._params(args, insert_opts)
-        return _result(await self._client.insert(params.args, params.opts, tx=tx))
+        return _result(await self._client.insert(params.args, params.opts, tx=_async(tx)))
 
     async def insert_many(self, args: Sequence[JobArgs | InsertManyParams | object]) -> int:
         """As :meth:`Client.insert_many`."""
         jobs = self._params.many(args)
-        tx = self.driver.transaction
+        tx = _async(self.driver.transaction)
         return _new(await self._client.insert_many(jobs, tx=tx)) if jobs else 0
 
     async def insert_many_tx(
@@ -164,7 +169,27 @@ class AsyncClient:
     ) -> int:
         """As :meth:`Client.insert_many_tx`."""
         jobs = self._params.many(args)
-        return _new(await self._client.insert_many(jobs, tx=tx)) if jobs else 0
+        return _new(await self._client.insert_many(jobs, tx=_async(tx))) if jobs else 0
+
+
+class _AsGiven(DriverExecutor):
+    """The caller's connection as the official client takes it: even one that autocommits."""
+
+    def __init__(self, executor: DriverExecutor) -> None:
+        self._executor = executor
+
+    async def run(self, sql: str, args: Sequence[object]) -> list[DriverRecord]:
+        return await self._executor.run(sql, args)
+
+
+def _sync(tx: SyncTransaction | None) -> DriverExecutor | None:
+    return None if tx is None else _AsGiven(sync_executor(tx))
+
+
+def _async(tx: AsyncTransaction | None) -> AsyncTransaction | None:
+    # asyncpg's are not the official client's, and no adapter stands before them.
+    executor = None if tx is None else async_executor(tx)
+    return _AsGiven(executor) if isinstance(executor, DriverExecutor) else tx
 
 
 class _Translator:

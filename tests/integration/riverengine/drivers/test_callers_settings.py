@@ -15,7 +15,6 @@ import sqlalchemy
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from riverengine import (
@@ -118,7 +117,7 @@ async def test_a_psycopg_connection_with_adapters_and_a_row_factory(
         with connection.transaction():
             job = client.insert_many(JOBS, tx=connection)[0].job
             assert client.insert_many_fast([NoteArgs()], tx=connection) == 1
-        assert client.job_get(job.id, tx=connection) == job
+            assert client.job_get(job.id, tx=connection) == job
         # The caller's own cursors read as they did before.
         found = connection.execute("SELECT '[1]'::jsonb AS x, now() AS at").fetchone()
         assert found is not None
@@ -144,18 +143,6 @@ async def test_an_engine_with_json_functions_of_its_own(
     assert job == await stored(pool, job.id)
     assert await client.job_get(job.id) == job
     await engine.dispose()
-
-
-async def test_an_autocommitting_engine(pool: asyncpg.Pool, database_url: str) -> None:
-    engine = sqlalchemy.create_engine(
-        in_dialect(database_url, "postgresql+psycopg"),
-        poolclass=NullPool,
-        isolation_level="AUTOCOMMIT",
-    )
-    with Session(engine) as session:
-        job = SyncClient().insert(NoteArgs(), tx=session).job
-        assert job == await stored(pool, job.id)
-    engine.dispose()
 
 
 async def test_a_psycopg_pipeline(pool: asyncpg.Pool, database_url: str) -> None:

@@ -75,7 +75,8 @@ async def test_an_atomic_block_decides(pool: asyncpg.Pool, given: str, commit: b
         except RollBackError:
             pass
         assert told == (["committed"] if commit else [])
-        assert client.insert(NoteArgs(), tx=connections["default"]).job.id > 0
+        with transaction.atomic():
+            assert client.insert(NoteArgs(), tx=connections["default"]).job.id > 0
 
     await in_django(run)
     assert await count(pool) == (4 if commit else 1)
