@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-import asyncpg
+from tests.sessions import sessions
 
 ERROR_CODES: Mapping[str, int] = {
     "parse_error": -32700,
@@ -226,8 +226,7 @@ class Adapter:
             async with asyncio.timeout(ANSWER_WITHIN):
                 result = await answer
         except TimeoutError:
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError):
-                self.diagnostics.extend(await _sessions(self._database_url))
+            self.diagnostics.extend(await sessions(self._database_url))
             raise AdapterGoneError(f"{self.name}: no answer to {method} {params}") from None
         except ConnectionError as error:
             self._waiting.pop(number, None)
@@ -425,24 +424,6 @@ class Adapter:
                 self._handles.add(params["handle"])
             case "tx_commit" | "tx_rollback":
                 self._handles.discard(params["handle"])
-
-
-async def _sessions(database_url: str) -> list[str]:
-    """Who is at what in the database, and whom each one waits for: why no answer came."""
-    connection = await asyncpg.connect(database_url, timeout=10)
-    try:
-        return [
-            " ".join(" ".join(map(str, record)).split())
-            for record in await connection.fetch(
-                "SELECT pid, application_name, state, wait_event_type, wait_event,"
-                " clock_timestamp() - xact_start AS transaction, clock_timestamp() - state_change,"
-                " pg_blocking_pids(pid), left(query, 200) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-                timeout=10,
-            )
-        ]
-    finally:
-        await connection.close(timeout=10)
 
 
 def _encoded(request: Mapping[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 from riverengine.run.maintenance.periodic import SLOT_KEY
 from tests.fault.ticking_worker import TERMS
 from tests.integration.riverengine.working import wait_for_yes
+from tests.sessions import within
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -48,7 +49,7 @@ class Process:
 
 async def leader_of(pool: asyncpg.Pool, *, but: str) -> str:
     """The client that leads, once it is another one."""
-    async with asyncio.timeout(60):
+    async with within(60, pool):
         while True:
             leader = await pool.fetchval(
                 "SELECT leader_id FROM river_leader WHERE expires_at > now()"

@@ -15,6 +15,7 @@ import pytest
 from riverengine import Client, InsertOpts, JobRow, JobState
 from riverengine.queries.job_row import job_row_from_record
 from tests.fault.dying_worker import DeadlyArgs
+from tests.sessions import within
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -44,7 +45,7 @@ async def process(
 
 async def in_state(pool: asyncpg.Pool, job_id: int, *states: JobState) -> JobRow:
     """The job once it is in one of the states, within two minutes."""
-    async with asyncio.timeout(120):
+    async with within(120, pool):
         while True:
             record = await pool.fetchrow("SELECT * FROM river_job WHERE id = $1", job_id)
             row = job_row_from_record(record)

@@ -279,9 +279,9 @@ async def test_a_queue_s_changed_metadata_is_told_with_go_s_bytes(
     async with pool.acquire() as connection:
         await connection.add_listener("public.river_control", hear)
         ours = await python.queue_update("q<1>", metadata=metadata)
-        first = await asyncio.wait_for(heard.get(), 10)
+        first = await asyncio.wait_for(heard.get(), 20)
         theirs = await go.call("queue_update", name="q<1>", metadata=metadata)
-        second = await asyncio.wait_for(heard.get(), 10)
+        second = await asyncio.wait_for(heard.get(), 20)
         await connection.remove_listener("public.river_control", hear)
     assert first == second
     assert ours.metadata_json == theirs["metadata"]

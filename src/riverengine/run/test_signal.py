@@ -27,7 +27,7 @@ class TestSignal(Generic[T]):
         if self._values is not None:
             self._values.put_nowait(value)
 
-    async def wait(self, timeout: float = 10.0) -> T:
+    async def wait(self, timeout: float = 20.0) -> T:
         """The next value fired since :meth:`arm`.
 
         timeout: seconds; raises ``TimeoutError``.

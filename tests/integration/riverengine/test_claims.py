@@ -16,6 +16,7 @@ from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.claims import Claims
 from riverengine.testing import FrozenClock
 from tests.integration.riverengine.working import (
+    CLAIM,
     Gate,
     NoteArgs,
     NoteWorker,
@@ -26,8 +27,6 @@ from tests.integration.riverengine.working import (
     wait_until,
 )
 from tests.tcp_proxy import TcpProxy
-
-CLAIM = b"-- Claims jobs"
 
 
 @pytest.fixture
@@ -86,7 +85,7 @@ async def test_a_claim_that_arrives_after_it_was_given_up_is_found(
     queues = {"default": QueueConfig(max_workers=1)}
     async with started(behind, NoteWorker(gate), queues=queues) as client:
         producer = client.producers["default"]
-        proxy.hold_at(CLAIM)
+        proxy.hold_at(CLAIM.encode())
         await wait_until(lambda: producer.fetch_errors == 1)
         assert proxy.held == 1
         first = (await Client(pool).insert(NoteArgs(text="first"))).job
@@ -137,8 +136,9 @@ async def test_a_failed_fetch_is_not_left_to_a_rare_poll(
             await wait_for_yes(
                 pool,
                 "SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity"
-                " WHERE query LIKE $1 AND wait_event_type = 'Lock'",
-                f"{CLAIM.decode()}%",
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                " AND starts_with(query, $1)",
+                CLAIM,
             )
             await wait_until(lambda: producer.fetch_errors > 0)
         await gate.next()

@@ -168,7 +168,7 @@ async def test_stopped_is_set_but_for_the_time_between_start_and_stop(pool: asyn
     assert not client.stopped.is_set()
     waiting = asyncio.create_task(client.stopped.wait())
     await client.stop(timeout=timedelta(seconds=10))
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 20)
 
 
 async def test_a_client_refuses_what_it_cannot_work_with(pool: asyncpg.Pool) -> None:

@@ -31,6 +31,7 @@ from riverengine.run import service
 from riverengine.run.producer import Producer
 from riverengine.run.queue_watch import QueueWatch
 from tests.integration.riverengine.working import (
+    CLAIM,
     Gate,
     NoteArgs,
     NoteWorker,
@@ -38,12 +39,13 @@ from tests.integration.riverengine.working import (
     started,
     stored,
     wait_for_state,
-    wait_for_yes,
     wait_until,
+    wait_until_blocked,
     workers_of,
 )
 
 SOON = timedelta(milliseconds=50)
+UPSERT = "-- A queue's row, made or refreshed"
 
 
 async def nothing_under_way(producer: Producer) -> None:
@@ -141,7 +143,7 @@ async def test_a_stop_that_cancels_begins_nothing_again(
         async with apart.transaction():
             await apart.execute("LOCK TABLE river_queue")
             adding = asyncio.create_task(client.add_queue("later", QueueConfig(max_workers=1)))
-            await wait_for_yes(pool, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+            await wait_until_blocked(pool, UPSERT)
             stopping = asyncio.create_task(client.stop_and_cancel())
             await wait_for_state(pool, job.id, JobState.AVAILABLE)
             for _ in range(3):
@@ -174,7 +176,7 @@ async def test_an_error_of_a_job_cancelled_before_it_began_is_stored(
         async with apart.transaction():
             await apart.execute("LOCK TABLE river_job IN EXCLUSIVE MODE")
             await apart.execute("INSERT INTO river_job (kind, args) VALUES ('note', '{}')")
-            await wait_for_yes(pool, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+            await wait_until_blocked(pool, CLAIM)
             stopping = asyncio.create_task(client.stop_and_cancel())
             await wait_until(lambda: client.producers["default"]._draining)
         await stopping
@@ -207,7 +209,7 @@ async def test_a_function_cancelled_between_its_claim_and_its_start_does_not_beg
             job_id = await apart.fetchval(
                 "INSERT INTO river_job (kind, args) VALUES ('note', '{}') RETURNING id"
             )
-            await wait_for_yes(pool, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+            await wait_until_blocked(pool, CLAIM)
             if by == "stop":
                 stopping = asyncio.create_task(client.stop_and_cancel())
                 await wait_until(lambda: producer._draining)
@@ -317,7 +319,7 @@ async def test_stop_waits_for_threads_even_when_it_cancels(pool: asyncpg.Pool) -
 
     class Threaded(Worker[NoteArgs]):
         def work(self, job: Job[NoteArgs]) -> None:
-            release.wait(10)
+            release.wait(60)
 
     async with started(pool, Threaded(), stop=False) as client:
         result = await client.insert(NoteArgs())

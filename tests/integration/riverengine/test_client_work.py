@@ -70,13 +70,14 @@ async def test_an_error_is_stored_and_the_job_retried_a_second_later(pool: async
         before = datetime.now(UTC)
         await client.insert(NoteArgs())
         (event,) = await ended(events)
+        after = datetime.now(UTC)
     # The row as it was stored: a second later its next attempt may be at work.
     row = event.job
     assert row is not None
     assert event.kind is EventKind.JOB_FAILED
     assert row.state is JobState.AVAILABLE
-    # The second attempt would come 16 s later.
-    assert timedelta(seconds=0.8) < row.scheduled_at - before < timedelta(seconds=12)
+    # A tenth more or less, at random.
+    assert before + timedelta(seconds=0.9) <= row.scheduled_at <= after + timedelta(seconds=1.1)
     (error,) = row.errors
     assert error.error == f"ValueError: no luck with job {row.id}"
     assert error.attempt == 1
@@ -160,13 +161,17 @@ async def test_a_snooze_gives_the_attempt_back(
         before = datetime.now(UTC)
         result = await client.insert(NoteArgs(), InsertOpts(metadata={"snoozes": "2", "mine": 1}))
         (event,) = await ended(events)
-        row = await stored(pool, result.job.id)
+        after = datetime.now(UTC)
+    # The row as it was stored: seconds later its next attempt may be at work.
+    row = event.job
+    assert row is not None
+    assert row.id == result.job.id
     assert event.kind is EventKind.JOB_SNOOZED
     assert row.state is state
     assert row.attempt == 0
     assert row.errors == ()
     assert row.metadata == {"snoozes": 3, "mine": 1}
-    assert pause < row.scheduled_at - before < pause + timedelta(seconds=2)
+    assert before + pause <= row.scheduled_at <= after + pause
 
 
 async def test_a_snooze_beyond_the_calendar_is_stored(pool: asyncpg.Pool) -> None:
@@ -387,7 +392,7 @@ async def test_a_thread_is_never_given_up_while_it_runs(pool: asyncpg.Pool) -> N
     class Threaded(Worker[NoteArgs]):
         def work(self, job: Job[NoteArgs]) -> None:
             loop.call_soon_threadsafe(entered.set)
-            release.wait(10)
+            release.wait(60)
 
         def timeout(self, job: Job[NoteArgs]) -> timedelta:
             return timedelta(milliseconds=10)
@@ -515,7 +520,9 @@ async def test_the_error_handler_hears_of_failures_and_may_cancel(
     ):
         await client.insert(NoteArgs())
         (event,) = await ended(events)
-    assert handler.told == [(1, "no luck")]
+    # Once of each attempt; a second later there may have been another.
+    assert handler.told[0] == (1, "no luck")
+    assert len(handler.told) == len(set(handler.told))
     assert event.job is not None
     assert event.job.state is state
     assert event.job.errors[0].error == "ValueError: no luck"

@@ -143,7 +143,7 @@ async def test_stopping_resigns_and_says_so(
     assert await one.signal_resigned.wait() is True
     assert await leader_get(pool, schema=None) is None
     assert not one.is_leader
-    await asyncio.wait_for(_until(lambda: bool(notifier.payloads)), 5)
+    await asyncio.wait_for(_until(lambda: bool(notifier.payloads)), 20)
     assert notifier.payloads == ['{"leader_id" : "one", "action" : "resigned"}']
 
 
@@ -396,10 +396,10 @@ async def test_many_candidates_never_hold_two_terms_at_once(pool: asyncpg.Pool) 
         elector.subscribe(checked, holders.remove)
     async with running(*electors):
         for _ in range(10):
-            await asyncio.wait_for(_until(lambda: bool(holders)), 10)
+            await asyncio.wait_for(_until(lambda: bool(holders)), 20)
             before = terms
             next(e for e in electors if e.is_leader).request_resign()
-            await asyncio.wait_for(_until(lambda seen=before: terms > seen), 10)  # type: ignore[misc]
+            await asyncio.wait_for(_until(lambda seen=before: terms > seen), 20)  # type: ignore[misc]
     assert failures == []
     assert terms >= 11
 
@@ -415,7 +415,7 @@ async def test_holding_a_term_lets_it_be_prolonged_but_not_taken(pool: asyncpg.P
             resigning = asyncio.ensure_future(leader_resign(pool, schema=None, term=term))
             done, _ = await asyncio.wait({resigning}, timeout=0.1)
             assert not done
-        assert await asyncio.wait_for(resigning, 5) is True
+        assert await asyncio.wait_for(resigning, 20) is True
 
 
 async def test_of_all_who_find_an_expired_term_one_is_elected(pool: asyncpg.Pool) -> None:
@@ -436,5 +436,5 @@ async def test_resigning_a_foreign_term_changes_and_says_nothing(
         assert not await leader_resign(pool, schema=None, term=replace(term, leader_id="somebody"))
         assert one.is_leader
         assert notifier.payloads == []
-    await asyncio.wait_for(_until(lambda: bool(notifier.payloads)), 5)
+    await asyncio.wait_for(_until(lambda: bool(notifier.payloads)), 20)
     assert json.loads(notifier.payloads[0])["leader_id"] == "one"

@@ -258,7 +258,7 @@ async def test_an_insert_is_announced_once_per_queue_and_cooldown(
     )
     await client.insert(NoteArgs())
     await client.insert(NoteArgs(), InsertOpts(queue="last"))
-    found = [await asyncio.wait_for(heard.get(), 10) for _ in range(3)]
+    found = [await asyncio.wait_for(heard.get(), 20) for _ in range(3)]
     assert found == ['{"queue": "default"}', '{"queue": "other"}', '{"queue": "last"}']
 
 
@@ -271,7 +271,7 @@ async def test_a_rolled_back_insert_is_not_announced(
         await client.insert(NoteArgs(), tx=connection)
         await transaction.rollback()
     await client.insert(NoteArgs(), InsertOpts(queue="later"))
-    assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "later"}'
+    assert await asyncio.wait_for(heard.get(), 20) == '{"queue": "later"}'
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own", "caller's"])
@@ -286,7 +286,7 @@ async def test_an_insert_that_failed_silences_no_other(
                     [InsertManyParams(NoteArgs(), BY_ARGS)] * 2, tx=None if own else connection
                 )
     await client.insert(NoteArgs())
-    assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "default"}'
+    assert await asyncio.wait_for(heard.get(), 20) == '{"queue": "default"}'
 
 
 async def test_insert_middleware_surrounds_the_insert(pool: asyncpg.Pool) -> None:

@@ -90,7 +90,7 @@ async def test_a_cancellation_is_told_with_go_s_bytes(client: Client, state: Job
     async with client.pool.acquire() as connection:
         await connection.add_listener("public.river_control", hear)
         await client.job_cancel(before.id)
-        payload = await asyncio.wait_for(heard.get(), 10)
+        payload = await asyncio.wait_for(heard.get(), 20)
         await connection.remove_listener("public.river_control", hear)
     assert payload == f'{{"action" : "cancel", "job_id" : {before.id}, "queue" : "default"}}'
 
@@ -255,7 +255,7 @@ async def test_control_messages_have_go_s_bytes(client: Client, queues: list[str
         row = await client.queue_update("b", metadata={"k": 1})
         text = '{ "z": "<&>\u2028", "a b": [1.0, 2],\n"p": "a\\/b \\" c" }'
         await client.queue_update("b", metadata=text)
-        found = [await asyncio.wait_for(heard.get(), 10) for _ in range(4)]
+        found = [await asyncio.wait_for(heard.get(), 20) for _ in range(4)]
         await connection.remove_listener("public.river_control", hear)
     assert found == [
         '{"action":"pause","queue":"a"}',

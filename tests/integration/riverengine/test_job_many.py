@@ -249,7 +249,7 @@ async def test_clients_of_running_jobs_are_told_by_go_s_message(
         await connection.add_listener("public.river_control", hear)
         await client.job_cancel_many(JobCancelManyParams(kinds=["note"]))
         await client.pool.execute("SELECT pg_notify('public.river_control', 'end')")
-        payloads = [await asyncio.wait_for(heard.get(), 10) for _ in range(2)]
+        payloads = [await asyncio.wait_for(heard.get(), 20) for _ in range(2)]
         await connection.remove_listener("public.river_control", hear)
     running = jobs[JobState.RUNNING]
     assert payloads == [

@@ -9,7 +9,6 @@ import asyncpg
 
 from riverengine import Client, InsertOpts, PeriodicInterval, PeriodicJob, UniqueOpts
 from riverengine.queries.leader import TOPIC_LEADERSHIP
-from riverengine.run.elector import ElectorTimings
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
 from riverengine.run.maintenance.periodic import SLOT_KEY
 from tests.integration.riverengine.working import (
@@ -22,7 +21,6 @@ from tests.integration.riverengine.working import (
 
 CHANGES = 10
 APART = timedelta(milliseconds=50)
-TERMS = ElectorTimings(interval=timedelta(milliseconds=500), jitter=timedelta(0))
 AT_ONCE = MaintenanceTimings(stagger=timedelta(0))
 
 _SLOTS = f"SELECT metadata ->> '{SLOT_KEY}' AS slot FROM river_job WHERE metadata ? '{SLOT_KEY}'"
@@ -70,7 +68,6 @@ async def test_ten_changes_of_leader_leave_one_job_for_each_slot(pool: asyncpg.P
                     pool,
                     NoteWorker(),
                     client_options={
-                        "elector_timings": TERMS,
                         "maintenance_timings": AT_ONCE,
                         "periodic_jobs": periodic_jobs(),
                     },
@@ -81,6 +78,7 @@ async def test_ten_changes_of_leader_leave_one_job_for_each_slot(pool: asyncpg.P
         await add()
         await add()
         terms: list[str] = []
+        unaware: Client | None = None
         for change in range(CHANGES + 1):
             await wait_for_yes(
                 pool,
@@ -92,13 +90,17 @@ async def test_ten_changes_of_leader_leave_one_job_for_each_slot(pool: asyncpg.P
             await wait_until(lambda leader=leader: leader.is_leader)  # type: ignore[misc]
             so_far = await pool.fetchval(f"SELECT count(*) FROM ({_SLOTS}) AS slots")
             await wait_for_yes(pool, f"SELECT count(*) > $1 FROM ({_SLOTS}) AS slots", so_far)
+            if unaware is not None and unaware._elector is not None:
+                unaware._elector.request_resign()
+                unaware = None
             if change == CHANGES:
                 break
             if change % 2:
                 await leader.stop()
                 await add()
             else:
-                # As after a crash of PostgreSQL: another one is faster to notice.
+                # As after a crash of PostgreSQL: another one notices seconds earlier.
+                unaware = leader
                 await pool.execute("DELETE FROM river_leader")
                 await pool.execute(_TOLD_TO_RESIGN, TOPIC_LEADERSHIP, leader.id)
     slots = [row["slot"] for row in await pool.fetch(_SLOTS)]

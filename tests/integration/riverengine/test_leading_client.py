@@ -145,6 +145,6 @@ async def test_a_request_to_resign_waits_for_the_commit(pool: asyncpg.Pool, comm
         await client.notify.request_resign(tx=tx)
         await (transaction.commit() if commit else transaction.rollback())
         await listener.execute("SELECT pg_notify($1, 'end')", channel)
-        first = await asyncio.wait_for(heard.get(), 10)
+        first = await asyncio.wait_for(heard.get(), 20)
         await listener.reset()
     assert first == ('{"action":"request_resign","leader_id":""}' if commit else "end")

@@ -54,7 +54,9 @@ def _rss() -> int:
 
 async def _held(observer: asyncpg.Connection) -> Held:
     rows = await observer.fetch(
+        # Not the autovacuum's workers, which come and go.
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend'"
     )
     gc.collect()
     return Held(

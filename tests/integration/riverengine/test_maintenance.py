@@ -175,7 +175,7 @@ async def test_a_due_job_locked_elsewhere_holds_up_no_other(pool: asyncpg.Pool) 
     free = await insert_job(pool, state="scheduled", scheduled_ago=HOURS)
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT FROM river_job WHERE id = $1 FOR UPDATE", locked)
-        assert await asyncio.wait_for(scheduler(pool).run_once(), 5) == 1
+        assert await asyncio.wait_for(scheduler(pool).run_once(), 20) == 1
     assert await states(pool) == {locked: "scheduled", free: "available"}
 
 

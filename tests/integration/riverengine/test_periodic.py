@@ -294,7 +294,7 @@ async def test_others_may_lead_while_a_leader_inserts_and_its_jobs_are_theirs_th
     try:
         await inserting.wait()
         await pool.execute("UPDATE river_leader SET expires_at = now() - interval '1 s'")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await leader_attempt_elect(
                 pool, schema=None, leader_id="other", ttl=timedelta(minutes=1)
             )
@@ -416,7 +416,7 @@ async def test_all_services_start_and_stop(pool: asyncpg.Pool) -> None:
     await service.start()
     await elector.start()
     await service.signal_running.wait()
-    await asyncio.wait_for(asyncio.gather(*(s.started.wait() for s in service.services)), 10)
+    await asyncio.wait_for(asyncio.gather(*(s.started.wait() for s in service.services)), 20)
     assert len(service.services) == 6
     await service.stop()
     assert not any(s.is_running for s in service.services)

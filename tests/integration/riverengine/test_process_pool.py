@@ -43,6 +43,7 @@ from tests.integration.riverengine.process_work import (
 from tests.integration.riverengine.working import ended, started, stored, wait_until, workers_of
 
 GRACE = timedelta(milliseconds=300)
+"""Of jobs that ignore their cancellation; those that obey it have all the time they need."""
 LONG = timedelta(minutes=5)
 
 
@@ -54,7 +55,8 @@ async def _event(
     pool: asyncpg.Pool, args: object, timeout: timedelta = LONG, attempts: int = 1, **config: Any
 ) -> Event:
     """Work one job and tell how its first attempt ended."""
-    working = started(pool, _worker(timeout), AsyncWorker(), process_kill_grace=GRACE, **config)
+    config = {"process_kill_grace": LONG} | config
+    working = started(pool, _worker(timeout), AsyncWorker(), **config)
     async with working as client, client.subscribe() as events:
         await client.insert(args, InsertOpts(max_attempts=attempts))
         return await events.next(timeout=60)
@@ -182,9 +184,9 @@ async def test_a_process_that_leaves_an_heir_behind_is_dead_all_the_same(
 
 async def test_a_timeout_cancels_the_job_in_its_process(pool: asyncpg.Pool, tmp_path: Path) -> None:
     path = tmp_path / "told"
-    timeout = timedelta(seconds=1)
+    timeout = timedelta(seconds=2)
     row = _row(await _event(pool, ProcessArgs(do="sleep", path=str(path)), timeout))
-    assert row.errors[0].error == "job timed out after 1 s"
+    assert row.errors[0].error == "job timed out after 2 s"
     assert path.read_text(encoding="utf-8") == "cancelled True"
 
 
@@ -193,9 +195,9 @@ async def test_a_job_that_ignores_its_timeout_is_killed_with_its_process(
     pool: asyncpg.Pool, tmp_path: Path, do: str
 ) -> None:
     path = tmp_path / "told"
-    timeout = timedelta(seconds=1)
-    row = _row(await _event(pool, ProcessArgs(do=do, path=str(path)), timeout))
-    assert row.errors[0].error == "job timed out after 1 s"
+    args = ProcessArgs(do=do, path=str(path))
+    row = _row(await _event(pool, args, timedelta(seconds=2), process_kill_grace=GRACE))
+    assert row.errors[0].error == "job timed out after 2 s"
     pid = int(path.read_text(encoding="utf-8"))
     await wait_until(lambda: not _is_alive(pid))
 
@@ -261,7 +263,7 @@ async def test_a_job_that_finishes_in_spite_of_its_cancellation_is_completed(
     pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
     path = tmp_path / "told"
-    timeout = timedelta(seconds=1)
+    timeout = timedelta(seconds=2)
     row = _row(await _event(pool, ProcessArgs(do="finish", path=str(path)), timeout))
     assert row.state is JobState.COMPLETED
 

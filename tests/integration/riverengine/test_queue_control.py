@@ -53,7 +53,7 @@ async def test_a_pause_is_told_once_no_fetch_can_claim_any_more(
 
     monkeypatch.setattr(Claims, "_claim", hold)
     async with started(pool, NoteWorker()) as client, client.subscribe() as events:
-        await asyncio.wait_for(fetching.wait(), 10)
+        await asyncio.wait_for(fetching.wait(), 20)
         told = asyncio.create_task(events.next(timeout=20))
         await client.queue_pause("default")
         await wait_until(lambda: client.producers["default"].is_paused)

@@ -24,9 +24,13 @@ from riverengine import (
     Workers,
 )
 from riverengine.queries.job_row import job_row_from_record
+from tests.sessions import within
 
 FAST = timedelta(milliseconds=20)
 """A poll interval for tests that would otherwise wait for River's second."""
+
+CLAIM = "-- Claims jobs"
+"""How the statement begins that fetches jobs."""
 
 SOON = 20.0
 """Seconds after which what did not happen will not: several test processes share a few cores."""
@@ -131,7 +135,7 @@ async def stored(pool: asyncpg.Pool, job_id: int) -> JobRow:
 
 async def wait_for_state(pool: asyncpg.Pool, job_id: int, *states: JobState) -> JobRow:
     """The job once it is in one of the states, by looking again and again."""
-    async with asyncio.timeout(SOON):
+    async with within(SOON, pool):
         while True:
             row = await stored(pool, job_id)
             if row.state in states:
@@ -152,8 +156,19 @@ async def wait_for_yes(
     pool: asyncpg.Pool, question: str, *args: object, seconds: float = SOON
 ) -> None:
     """Ask the database again and again until the answer is yes."""
-    async with asyncio.timeout(seconds):
+    async with within(seconds, pool):
         while True:
             if await pool.fetchval(question, *args):
                 return
             await asyncio.sleep(0.02)
+
+
+async def wait_until_blocked(pool: asyncpg.Pool, statement: str) -> None:
+    """Look again and again until a statement that begins like this waits for a lock."""
+    # Other tests use the same server at the same time.
+    await wait_for_yes(
+        pool,
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND starts_with(query, $1)",
+        statement,
+    )

@@ -228,7 +228,7 @@ async def test_jobs_are_announced_on_commit_only_and_once_per_queue(
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(heard.get(), 0.1)
         await library.do(library.commit, tx)
-    found = [await asyncio.wait_for(heard.get(), 10) for _ in range(3)]
+    found = [await asyncio.wait_for(heard.get(), 20) for _ in range(3)]
     assert found == ['{"queue": "default"}', '{"queue": "other"}', '{"queue": "fast"}']
     assert heard.empty()
 
@@ -239,7 +239,7 @@ async def test_own_transactions_commit_or_leave_nothing(
     client = library.client()
     result = await library.do(client.insert, NoteArgs())
     same(result.job, await stored(pool, result.job.id))
-    assert await asyncio.wait_for(heard.get(), 10) == '{"queue": "default"}'
+    assert await asyncio.wait_for(heard.get(), 20) == '{"queue": "default"}'
     with pytest.raises(DuplicateInBatchError):
         await library.do(client.insert_many, [InsertManyParams(NoteArgs(), BY_ARGS)] * 2)
     assert await library.do(client.insert_many_fast, [NoteArgs()] * 3) == 3
@@ -362,7 +362,7 @@ async def test_cancelling_is_told_with_go_s_bytes(
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(heard.get(), 0.1)
         await library.do(library.commit, tx)
-    payload = await asyncio.wait_for(heard.get(), 10)
+    payload = await asyncio.wait_for(heard.get(), 20)
     assert payload == f'{{"action" : "cancel", "job_id" : {job_id}, "queue" : "rich"}}'
 
 
@@ -393,7 +393,7 @@ async def test_administering_queues(
     updated = await library.do(client.queue_update, "b", metadata={"text": NASTY})
     assert updated.metadata == {"text": NASTY}
     same(await library.do(client.queue_list), [await row("a"), await row("b")])
-    found = [await asyncio.wait_for(heard.get(), 10) for _ in range(3)]
+    found = [await asyncio.wait_for(heard.get(), 20) for _ in range(3)]
     assert found[:2] == ['{"action":"pause","queue":"a"}', '{"action":"resume","queue":"*"}']
     assert found[2].startswith('{"action":"metadata_changed","metadata":{"text":"100%')
     for method in ("queue_get", "queue_pause", "queue_resume", "queue_update"):
