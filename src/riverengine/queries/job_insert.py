@@ -17,6 +17,8 @@ from riverengine.queries.statement import CopyExecutor, Executor, Record, statem
 from riverengine.types.job import JobRow
 
 _FILE = "job_insert.sql"
+_INSERT = statement(_FILE, "job_insert")
+_INSERT_ANNOUNCED = statement(_FILE, "job_insert_announced")
 _INSERT_MANY = statement(_FILE, "job_insert_many")
 _INSERT_MANY_ANNOUNCED = statement(_FILE, "job_insert_many_announced")
 _INSERT_MANY_UNIQUE = statement(_FILE, "job_insert_many_unique")
@@ -54,11 +56,16 @@ async def job_insert_many(
     unchanged.  Two plans with the same key raise ``DuplicateInBatchError`` and insert nothing.
     Source: riverpgxv5 JobInsertFastMany at v0.51.1.
     """
-    arguments: tuple[object, ...] = _columns(plans, now)
-    insert = _INSERT_MANY_ANNOUNCED if payloads else _INSERT_MANY
+    arguments: tuple[object, ...]
+    if len(plans) == 1:
+        insert = _INSERT_ANNOUNCED if payloads else _INSERT
+        arguments = _values(plans[0], now)
+    else:
+        insert = _INSERT_MANY_ANNOUNCED if payloads else _INSERT_MANY
+        arguments = _columns(plans, now)
     if _have_several_keys(plans):
         insert = _INSERT_MANY_UNIQUE
-    if insert is not _INSERT_MANY:
+    if payloads or insert is _INSERT_MANY_UNIQUE:
         arguments += (schema, TOPIC_INSERT, list(payloads))
     try:
         records = await run(insert.sql(schema), *arguments, timeout=timeout)
@@ -114,19 +121,24 @@ def _in_order(plans: Sequence[InsertPlan], records: Sequence[Record]) -> Sequenc
 
 
 def _columns(plans: Sequence[InsertPlan], now: datetime) -> tuple[list[object], ...]:
+    rows = [_values(plan, now) for plan in plans]
+    return tuple([row[column] for row in rows] for column in range(len(_COPY_COLUMNS)))
+
+
+def _values(plan: InsertPlan, now: datetime) -> tuple[object, ...]:
     return (
-        [plan.encoded_args for plan in plans],
-        [plan.created_at or now for plan in plans],
-        [plan.kind for plan in plans],
-        [plan.max_attempts for plan in plans],
-        [plan.metadata_json for plan in plans],
-        [plan.priority for plan in plans],
-        [plan.queue for plan in plans],
-        [plan.scheduled_at or now for plan in plans],
-        [plan.state.value for plan in plans],
-        [",".join(plan.tags) for plan in plans],
-        [plan.unique_key for plan in plans],
-        [plan.unique_states for plan in plans],
+        plan.encoded_args,
+        plan.created_at or now,
+        plan.kind,
+        plan.max_attempts,
+        plan.metadata_json,
+        plan.priority,
+        plan.queue,
+        plan.scheduled_at or now,
+        plan.state.value,
+        ",".join(plan.tags),
+        plan.unique_key,
+        plan.unique_states,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import ClassVar
 
 import asyncpg
@@ -20,6 +21,7 @@ from riverengine import (
     InsertManyParams,
     InsertOpts,
     Job,
+    JobId,
     JobState,
     NoTransactionError,
     UniqueConflictError,
@@ -39,6 +41,7 @@ class OptionArgs:
         return InsertOpts(queue="typed", priority=3, max_attempts=7, tags=("typed",))
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BY_ARGS = InsertOpts(unique_opts=UniqueOpts(by_args=True))
 
 
@@ -186,25 +189,45 @@ async def test_a_fast_insert_refuses_a_held_key(client: Client, pool: asyncpg.Po
     assert await pool.fetchval("SELECT count(*) FROM river_job") == 1
 
 
-async def test_a_fast_insert_writes_what_a_plain_one_does(
-    client: Client, pool: asyncpg.Pool
+@pytest.mark.parametrize(
+    "opts",
+    [
+        InsertOpts(),
+        InsertOpts(tags=("one",), pending=True, unique_opts=UniqueOpts(by_args=True)),
+        InsertOpts(
+            queue="q",
+            priority=2,
+            max_attempts=3,
+            tags=("one", "two"),
+            metadata={"a": ["é", None]},
+            unique_opts=UniqueOpts(by_queue=True),
+            scheduled_at=datetime(2031, 2, 3, tzinfo=UTC),
+        ),
+    ],
+    ids=["defaults", "pending", "all"],
+)
+async def test_every_way_to_insert_writes_the_same_row(
+    pool: asyncpg.Pool, opts: InsertOpts
 ) -> None:
-    opts = InsertOpts(
-        queue="q",
-        priority=2,
-        tags=("one", "two"),
-        metadata={"a": 1},
-        unique_opts=UniqueOpts(by_queue=True),
-        scheduled_at=datetime(2031, 2, 3, tzinfo=UTC),
-    )
-    assert await client.insert_many_fast([InsertManyParams(NoteArgs(text="é"), opts)]) == 1
-    (fast,) = [await stored(pool, r["id"]) for r in await pool.fetch("SELECT id FROM river_job")]
-    await pool.execute("DELETE FROM river_job")
-    plain = (await client.insert(NoteArgs(text="é"), opts)).job
-    for name in ("kind", "encoded_args", "queue", "priority", "tags", "metadata_json", "state"):
-        assert getattr(fast, name) == getattr(plain, name), name
-    assert fast.unique_key == plain.unique_key
-    assert fast.unique_states == plain.unique_states
+    args = NoteArgs(text="é\\,{}'\"\n")
+    job = InsertManyParams(args, opts)
+    # It announces the first insert and keeps silent of the second.
+    client = Client(pool, Config(fetch_cooldown=timedelta(seconds=1)))
+    rows = []
+    for insert in (
+        partial(client.insert, args, opts),
+        partial(client.insert, args, opts),
+        partial(client.insert_many, [job, NoteArgs()]),
+        partial(client.insert_many, [job, InsertManyParams(NoteArgs(), BY_ARGS)]),
+        partial(client.insert_many_fast, [job]),
+    ):
+        await insert()
+        row = await stored(pool, await pool.fetchval("SELECT min(id) FROM river_job"))
+        assert row.scheduled_at == (opts.scheduled_at or row.created_at)
+        rows.append(replace(row, id=JobId(0), created_at=EPOCH, scheduled_at=EPOCH))
+        await pool.execute("DELETE FROM river_job")
+    assert rows == [rows[0]] * len(rows)
+    assert (rows[0].args, rows[0].tags) == ({"text": args.text}, tuple(opts.tags or ()))
 
 
 async def test_a_finished_job_in_a_free_state_gives_its_key_back(
@@ -305,6 +328,17 @@ async def test_insert_middleware_surrounds_the_insert(pool: asyncpg.Pool) -> Non
     client = Client(pool, Config(middleware=(Middleware("outer"), Middleware("inner"))))
     await client.insert_many([NoteArgs(), NoteArgs()])
     assert seen == ["outer before 2", "inner before 2", "inner after 2", "outer after 2"]
+
+
+async def test_insert_middleware_that_inserts_none_is_told(pool: asyncpg.Pool) -> None:
+    class Middleware:
+        async def insert_many(self, plans, next_):  # type: ignore[no-untyped-def]
+            return await next_([])
+
+    client = Client(pool, Config(middleware=(Middleware(),)))
+    with pytest.raises(InsertError, match="0 for 1"):
+        await client.insert(NoteArgs())
+    assert await pool.fetchval("SELECT count(*) FROM river_job") == 0
 
 
 async def test_a_connection_without_a_transaction_is_none(

@@ -36,6 +36,24 @@ input.args,
         unique_key, unique_states, position
     )
 
+-- fragment: row
+-- A job by itself travels as plain values: arrays of one cost client and server a quarter more.
+    (
+        SELECT
+            $1::text::jsonb AS args,
+            $2::timestamptz AS created_at,
+            $3::text AS kind,
+            $4::smallint AS max_attempts,
+            $5::text::jsonb AS metadata,
+            $6::smallint AS priority,
+            $7::text AS queue,
+            $8::timestamptz AS scheduled_at,
+            $9::/* SCHEMA */river_job_state AS state,
+            $10::text AS tags,
+            $11::bytea AS unique_key,
+            $12::integer AS unique_states
+    ) AS input
+
 -- fragment: returning
 -- A conflicting row is touched without change, only to be returned; its xmax tells it apart.
     ON CONFLICT (unique_key)
@@ -60,6 +78,30 @@ announced AS (
 SELECT inserted.*
 FROM inserted
 CROSS JOIN announced
+
+-- name: job_insert
+INSERT INTO /* SCHEMA */river_job (
+    /* FRAGMENT columns */
+)
+SELECT
+    /* FRAGMENT values */
+FROM
+/* FRAGMENT row */
+/* FRAGMENT returning */;
+
+-- name: job_insert_announced
+WITH inserted AS (
+    INSERT INTO /* SCHEMA */river_job (
+        /* FRAGMENT columns */
+    )
+    SELECT
+        /* FRAGMENT values */
+    FROM
+    /* FRAGMENT row */
+    /* FRAGMENT returning */
+),
+
+/* FRAGMENT announced */;
 
 -- name: job_insert_many
 -- Rows are inserted and returned in the order given.
