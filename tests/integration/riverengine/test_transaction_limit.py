@@ -20,6 +20,8 @@ async def test_a_frozen_client_s_locks_are_freed(
     database_url: str, pool: asyncpg.Pool, frozen: str
 ) -> None:
     connection = await asyncpg.connect(database_url)
+    ended = asyncio.Event()
+    connection.add_termination_listener(lambda _: ended.set())
     try:
         await connection.execute("BEGIN")
         await transaction_limit(connection, LIMIT)
@@ -28,9 +30,10 @@ async def test_a_frozen_client_s_locks_are_freed(
             if connection.get_server_version() < (17,):
                 pytest.skip("PostgreSQL before 17 does not notice it")
             await connection.prepare("SELECT 1")
-        async with asyncio.timeout(ENDS_WITHIN), pool.acquire() as other, other.transaction():
-            await other.execute("SELECT pg_advisory_xact_lock(1)")
-        assert connection.is_closed()
+        async with asyncio.timeout(ENDS_WITHIN):
+            async with pool.acquire() as other, other.transaction():
+                await other.execute("SELECT pg_advisory_xact_lock(1)")
+            await ended.wait()
     finally:
         connection.terminate()
 
