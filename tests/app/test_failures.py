@@ -68,7 +68,7 @@ async def test_a_lost_answer_of_the_laboratory_holds_the_order_back(
 ) -> None:
     simulators.arm("quest", "execute_then_status", status=500)
     workflow_id = await orchestrator.start_workflow("drug_test_order", ORDER)
-    async with WorkerProcess(environment), asyncio.timeout(20):
+    async with WorkerProcess(environment), asyncio.timeout(60):
         while True:
             step = (await orchestrator.workflow_manager.get_steps(workflow_id))[0]
             if step.status == "waiting":
@@ -208,7 +208,7 @@ async def test_a_cancelled_workflow_stops_its_running_job(
 ) -> None:
     simulators.arm("supabase", "hang", seconds=60)
     workflow_id = await orchestrator.start_workflow("user_signup", SIGNUP)
-    async with WorkerProcess(environment) as worker, asyncio.timeout(20):
+    async with WorkerProcess(environment) as worker, asyncio.timeout(60):
         while True:
             if any(line["message"] == "job started" for line in worker.lines()):
                 break

@@ -158,7 +158,7 @@ async def test_a_second_signal_gives_running_jobs_back_at_once(
     async with WorkerProcess(environment | {"WORKER_GRACE": "60"}) as worker:
         await _until_running(orchestrator)
         worker.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 if any(line["message"] == "stopping" for line in worker.lines()):
                     break
@@ -176,7 +176,7 @@ async def _running(orchestrator: WorkflowOrchestrator) -> int:
 
 
 async def _until_running(orchestrator: WorkflowOrchestrator) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if await _running(orchestrator):
                 return
@@ -189,7 +189,7 @@ async def test_processes_share_one_parent_and_a_killed_one_comes_back(
     async with WorkerProcess(environment, "--processes", "2", "--id", "w") as parent:
 
         async def clients() -> set[str]:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while True:
                     found = [
                         (line["client_id"], line["pid"])
@@ -226,7 +226,7 @@ async def test_metrics_are_served_for_prometheus(
         await orchestrator.wait(workflow_id, timeout=SOON)
         text = ""
         wanted = 'riverjobs_jobs_ended_total{event="job_completed",kind="process_subscription"} 1.0'
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while wanted not in text:
                 answer = await http.get(f"http://127.0.0.1:{unused_tcp_port}/metrics")
                 text = answer.text

@@ -166,7 +166,7 @@ async def test_an_order_of_unknown_outcome_is_settled_by_a_person(
 
 async def _until_taken(simulators: Simulators, provider: str) -> None:
     """Return when a request met the armed fault and had its effect."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             armed = await asyncio.to_thread(simulators.armed, provider)
             effects = await asyncio.to_thread(simulators.effects, provider)

@@ -52,7 +52,7 @@ class Peer:
             "params": params,
         }
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             line = await self._process.stdout.readline()
         answer = json.loads(line)
         if "error" in answer:
@@ -78,7 +78,7 @@ class Peer:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await self._process.wait()
         except TimeoutError:
             self._process.kill()
@@ -119,7 +119,7 @@ class InteropWorker(Worker[InteropArgs]):
 
 
 async def wait_for(
-    pool: asyncpg.Pool, job_id: int, *states: JobState, seconds: float = 15.0
+    pool: asyncpg.Pool, job_id: int, *states: JobState, seconds: float = 30.0
 ) -> JobRow:
     """The job once it is in one of the states."""
     async with asyncio.timeout(seconds):

@@ -35,7 +35,7 @@ from tests.tcp_proxy import TcpProxy
 QUICK = HeartbeatTimings(
     interval=timedelta(milliseconds=100),
     timeout=timedelta(seconds=1),
-    dead_after=timedelta(seconds=2),
+    dead_after=timedelta(seconds=3),
     look_interval=timedelta(milliseconds=200),
     lock_within=timedelta(milliseconds=500),
 )
@@ -91,7 +91,7 @@ async def test_a_working_client_has_a_row_until_it_stops(
     async with started(pool, NoteWorker(), client_options=OPTIONS, poll_only=poll_only) as client:
         row = await pool.fetchrow("SELECT * FROM riverengine_client")
         assert (row["id"], row["pid"] > 0) == (client.id, True)
-        assert client.health.heartbeats == "beating"
+        await wait_until(lambda: client.health.heartbeats == "beating")
         await wait_for_yes(
             pool, "SELECT max(heartbeat_at) > $1 FROM riverengine_client", row["heartbeat_at"]
         )
@@ -302,7 +302,7 @@ async def test_a_client_that_gets_no_connection_beside_its_pool_beats_on(
             "SELECT heartbeat_at > $1::timestamptz + $2 FROM riverengine_client",
             *(at, QUICK.dead_after),
         )
-        assert client.health.heartbeats is HeartbeatState.BEATING
+        await wait_until(lambda: client.health.heartbeats is HeartbeatState.BEATING)
     assert "taken for dead" not in caplog.text
 
 

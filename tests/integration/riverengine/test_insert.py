@@ -270,7 +270,8 @@ async def heard(pool: asyncpg.Pool) -> AsyncIterator[asyncio.Queue[str]]:
 async def test_an_insert_is_announced_once_per_queue_and_cooldown(
     pool: asyncpg.Pool, heard: asyncio.Queue[str]
 ) -> None:
-    client = Client(pool, Config(fetch_cooldown=timedelta(seconds=1)))
+    minute = timedelta(minutes=1)
+    client = Client(pool, Config(fetch_cooldown=minute, fetch_poll_interval=minute))
     await client.insert_many(
         [
             NoteArgs(),

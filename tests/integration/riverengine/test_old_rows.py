@@ -20,6 +20,7 @@ from tests.integration.riverengine.working import (
     started,
     wait_for_state,
     wait_for_yes,
+    wait_until,
 )
 
 NOW = {"maintenance_timings": MaintenanceTimings(stagger=timedelta(0))}
@@ -115,7 +116,7 @@ async def test_a_job_under_way_outlives_the_upgrade(old: asyncpg.Pool) -> None:
             looks.arm()
             for _ in range(2 * round(QUICK.dead_after / QUICK.look_interval)):
                 assert await looks.wait(20) == 0
-            assert client.health.heartbeats.value == HeartbeatState.BEATING.value
+            await wait_until(lambda: client.health.heartbeats is HeartbeatState.BEATING)
             after = (await Client(old).insert(NoteArgs())).job
             await gate.next()
             gate.opened.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import shutil
@@ -42,6 +41,7 @@ from tests.integration.riverengine.working import (
     started,
     stored,
     wait_for_state,
+    wait_until,
     workers_of,
 )
 
@@ -171,7 +171,7 @@ async def test_jobs_are_inserted_worked_cancelled_and_the_client_stops(
         await client.job_cancel(held.id)
         row = await wait_for_state(pool, held.id, JobState.CANCELLED)
         assert row.attempt == 1
-        assert client.health.heartbeats is HeartbeatState.BEATING
+        await wait_until(lambda: client.health.heartbeats is HeartbeatState.BEATING)
         await client.queue_pause("default")
         await client.stop()
     assert await pool.fetchval("SELECT count(*) FROM river_job WHERE state = 'running'") == 0
@@ -258,6 +258,4 @@ async def test_the_client_that_leads_through_a_pooler_does_maintenance(
     pooled: asyncpg.Pool,
 ) -> None:
     async with started(pooled, NoteWorker(), client_options=OPTIONS) as client:
-        async with asyncio.timeout(20):
-            while not client.is_leader:  # noqa: ASYNC110 - it has no event to wait for
-                await asyncio.sleep(0.05)
+        await wait_until(lambda: client.is_leader)

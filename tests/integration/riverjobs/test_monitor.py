@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from riverjobs import register_monitors
 from riverjobs.monitor import cleanup, health, metrics, stuck_workflows
+from tests.integration.riverengine.working import wait_until
 from tests.integration.riverjobs.flows import System
 
 
@@ -44,6 +45,8 @@ async def test_metrics_count_workflows_and_jobs(system: System) -> None:
     await system.run()
     await system.settled()
     await system.manager.client.queue_pause("*")
+    producers = system.manager.client.producers.values()
+    await wait_until(lambda: all(producer.is_paused for producer in producers))
     await system.orchestrator.start_workflow("row", {})
     found = await metrics(system.orchestrator)
     assert ("row", "completed", 1) in found.workflows
