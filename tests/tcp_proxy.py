@@ -17,6 +17,7 @@ class _Link:
         self.client = client
         self.server = server
         self.silent = False
+        self.server_ended = asyncio.Event()
         self.greeting = b""
         """The first bytes of the client: the start-up packet with user, database and settings."""
 
@@ -173,6 +174,8 @@ class TcpProxy:
             if not link.silent:
                 writer.write(data)
                 await writer.drain()
+        if not from_client:
+            link.server_ended.set()
         if link.silent:
             # The end is not delivered either.
             await asyncio.Event().wait()
@@ -185,7 +188,7 @@ class TcpProxy:
             link.silent = True
             server.write(data)
             await server.drain()
-            # The server reads what was sent before it sees the end.
+            # The server does what it was sent before it sees the end, and ends the connection.
             server.write_eof()
-            await asyncio.sleep(0.2)
+            await link.server_ended.wait()
         link.cut()

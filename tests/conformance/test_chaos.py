@@ -28,7 +28,7 @@ from tests.conformance.waiting import (
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
-RESCUE_AFTER_MS = 1_500
+RESCUE_AFTER_MS = 4_000
 RESCUED = "Stuck job rescued by JobRescuer"
 FAST = {"elect_interval_ms": 20, "rescuer_interval_ms": 20, "scheduler_interval_ms": 20}
 RARELY = {"fetch_poll_interval_ms": 60_000}
