@@ -19,7 +19,10 @@ from riverengine import (
     Completed,
     Failed,
     Job,
+    JobNotFoundError,
+    JobNotRunningError,
     JobRow,
+    JobState,
     Json,
     Snoozed,
 )
@@ -98,11 +101,13 @@ class StepAttempt:
     async def begin(self) -> StepContext | None:
         """Mark the step running and return what its code is given; None if it is done already.
 
-        Raises ``RefusedError`` when the step must not run.
+        Raises ``RefusedError`` when the step must not run, ``JobNotRunningError`` when the attempt
+        lost the job before: its process was frozen, or waited long for the lock.
         """
         args, row = self._args, self.job.row
         async with self.client.transaction() as connection:
             execution, step, _ = await self._lock(connection)
+            await self._check_claim(connection)
             if step.job_id not in (None, row.id):
                 raise RefusedError(f"job {step.job_id} runs step {args.step_name}")
             if step.status is StepStatus.COMPLETED:
@@ -241,6 +246,15 @@ class StepAttempt:
             if step.step_name == args.step_name:
                 return execution, step, steps
         raise RefusedError(f"workflow {args.workflow_id} has no step {args.step_name}")
+
+    async def _check_claim(self, connection: asyncpg.Connection) -> None:
+        row = self.job.row
+        try:
+            stored = await self.client.job_get(row.id, tx=connection)
+        except JobNotFoundError:
+            raise JobNotRunningError(row.id, row.attempt) from None
+        if stored.state is not JobState.RUNNING or stored.attempted_at != row.attempted_at:
+            raise JobNotRunningError(row.id, row.attempt)
 
     async def _go_on(
         self,

@@ -81,6 +81,18 @@ class WorkerProcess:
                     return code
                 await asyncio.sleep(0.02)
 
+    async def frozen(self) -> None:
+        """Return when it has stopped itself, to go on where somebody lets it."""
+        async with asyncio.timeout(60):
+            while True:
+                stopped = os.waitid(  # noqa: ASYNC222 - it does not wait
+                    os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG
+                )
+                if stopped is not None:
+                    return
+                assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+                await asyncio.sleep(0.02)
+
     def terminate(self) -> None:
         """Ask it to stop."""
         self.process.send_signal(signal.SIGTERM)

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from riverengine.run.maintenance.periodic import INSERT_TIMEOUT, SLOT_KEY
+from riverengine.run.bounded_pool import TIMEOUT
+from riverengine.run.maintenance.periodic import SLOT_KEY
 from tests.integration.riverengine.working import wait_for_yes
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
@@ -23,7 +24,7 @@ SCALE = float(os.environ.get("RIVERJOBS_FREEZE_SCALE", "0.04"))
 """Of River's timings; 1 freezes for two minutes."""
 
 FROZEN = 120 * SCALE
-LEADS_WITHIN = max(21 * SCALE, INSERT_TIMEOUT.total_seconds())
+LEADS_WITHIN = max(21 * SCALE, TIMEOUT + 2)
 """The longer where it was frozen at the end of a transaction that holds its term."""
 
 ALLOWANCE = 5.0

@@ -71,6 +71,7 @@ async def test_a_killed_worker_s_workflow_ends_right(
     point: str,
 ) -> None:
     kill = {
+        "KILL_SIGNAL": "SIGKILL",
         "KILL_POINT": point,
         "KILL_STEP": step,
         "KILL_MARKER": str(tmp_path / "killed"),
@@ -84,6 +85,38 @@ async def test_a_killed_worker_s_workflow_ends_right(
         await orchestrator.wait(workflow_id, timeout=SOON)
         second.terminate()
         assert await second.ended() == 0
+    await assert_once(orchestrator, simulators, workflow_id)
+
+
+@pytest.mark.parametrize("point", ["before", "in step_started", "between", "in step_completed"])
+async def test_a_frozen_worker_s_workflow_goes_on_and_it_wakes_without_a_trace(
+    environment: dict[str, str],
+    orchestrator: WorkflowOrchestrator,
+    simulators: Simulators,
+    tmp_path: Path,
+    point: str,
+) -> None:
+    """In the middle of a transaction it holds what whoever takes its job needs."""
+    freeze = {
+        "KILL_SIGNAL": "SIGSTOP",
+        "KILL_POINT": point,
+        "KILL_STEP": "process_subscription",
+        "KILL_MARKER": str(tmp_path / "frozen"),
+    }
+    program = ("-m", "tests.fault.killing_worker")
+    workflow_id = await orchestrator.start_workflow("user_signup", SIGNUP)
+    async with WorkerProcess(environment | freeze, program=program) as first:
+        await first.frozen()
+        async with WorkerProcess(environment) as second:
+            await orchestrator.wait(workflow_id, timeout=timedelta(seconds=90))
+            history = await orchestrator.workflow_manager.get_events(workflow_id)
+            first.process.send_signal(signal.SIGCONT)
+            # Whatever it was at when it froze is over before it has stopped.
+            first.terminate()
+            assert await first.ended() == 0
+            assert await orchestrator.workflow_manager.get_events(workflow_id) == history
+            second.terminate()
+            assert await second.ended() == 0
     await assert_once(orchestrator, simulators, workflow_id)
 
 

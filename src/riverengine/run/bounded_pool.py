@@ -17,7 +17,7 @@ from typing import Any
 
 import asyncpg
 
-from riverengine.queries.transaction import session_sync
+from riverengine.queries.transaction import session_sync, transaction_limit
 from riverengine.types.errors import AmbiguousCommitError, UnsupportedDriverError
 
 TIMEOUT = 10.0
@@ -155,13 +155,18 @@ class BoundedPool:
     ) -> AsyncIterator[asyncpg.Connection]:
         """A connection in a transaction of at most ``timeout``, committed if the block ends well.
 
-        Raises ``AmbiguousCommitError`` when the connection broke while COMMIT was under way.
+        Its locks last no longer when the process, or its machine, is frozen meanwhile: the server
+        has the same limit.  Raises ``AmbiguousCommitError`` when the connection broke while COMMIT
+        was under way.
         """
         limit = TIMEOUT if timeout is None else timeout
         async with self.acquire(timeout=limit) as connection:
+            is_savepoint = connection.is_in_transaction()
             transaction = connection.transaction()
             await _begin(connection, transaction)
             try:
+                if not is_savepoint:
+                    await transaction_limit(connection, limit + _GRACE)
                 yield connection
             except BaseException:
                 await _roll_back(connection, transaction)

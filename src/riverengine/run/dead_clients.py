@@ -21,7 +21,6 @@ from riverengine.queries.client import (
     client_named,
     job_take_back,
 )
-from riverengine.queries.transaction import transaction_limit
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.client_id import MARK
 from riverengine.run.clock import Clock
@@ -33,8 +32,6 @@ _PREDECESSOR_SECONDS = 600.0
 """How long after its start a client looks for jobs of an earlier process of its name. Later on the
 time of their claim proves nothing: PostgreSQL may have failed over to a machine with another clock.
 """
-
-_BURIAL_TIMEOUT = timedelta(seconds=10)
 
 _KEPT = timedelta(hours=1)
 """How long the row of a client stays that died without a running job."""
@@ -125,8 +122,7 @@ class DeadClientRescuer(IntervalService):
                 self._seen[client_id] = _Seen(at, since)
 
     async def _bury(self, client_id: str, heartbeat_at: datetime) -> int:
-        async with self._pool.transaction(timeout=_BURIAL_TIMEOUT.total_seconds()) as connection:
-            await transaction_limit(connection, _BURIAL_TIMEOUT)
+        async with self._pool.transaction() as connection:
             if not await client_bury(
                 connection, schema=self._schema, client_id=client_id, heartbeat_at=heartbeat_at
             ):

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from riverengine import JobState, Json
+from riverengine import JobNotRunningError, JobState, Json
 from riverjobs import (
     PermanentStepError,
     StepContext,
@@ -19,6 +19,7 @@ from riverjobs import (
     WorkflowStatus,
     reconcile,
 )
+from riverjobs.step_attempt import StepAttempt
 from tests.integration.riverjobs.flows import System
 
 
@@ -235,6 +236,45 @@ async def test_a_rescued_step_commits_once(system: System) -> None:
     assert (await system.execution(workflow_id)).context["by"] == 2
     assert await system.pool.fetchval("SELECT count(*) FROM river_job") == 3
     assert (await system.event_kinds(workflow_id)).count("step_completed") == 3
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "UPDATE river_job SET state = 'available', scheduled_at = now() + interval '1 hour'",
+        "UPDATE river_job SET attempt = 2, attempted_at = now(), attempted_by = '{another}'",
+        "DELETE FROM river_job",
+    ],
+)
+async def test_an_attempt_that_lost_its_job_before_it_began_runs_nothing(
+    system: System, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    """Frozen right after it took the job, it wakes when others were given it."""
+    begin, frozen, wake = StepAttempt.begin, asyncio.Event(), asyncio.Event()
+    refused = asyncio.Event()
+
+    async def freeze(self: StepAttempt) -> StepContext | None:
+        frozen.set()
+        await wake.wait()
+        try:
+            return await begin(self)
+        except JobNotRunningError:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(StepAttempt, "begin", freeze)
+    workflow_id = await system.orchestrator.start_workflow("row", {})
+    await system.start()
+    await frozen.wait()
+    await system.pool.execute(loss)
+    wake.set()
+    async with asyncio.timeout(20):
+        await refused.wait()
+    await system.manager.stop_and_cancel()
+    assert system.ran == []
+    await system.manager.open()
+    assert await system.event_kinds(workflow_id) == ["workflow_started"]
+    assert (await system.step_statuses(workflow_id))["first"] == "pending"
 
 
 async def test_a_second_job_of_a_step_is_refused(system: System) -> None:

@@ -5,11 +5,10 @@ SELECT 1;
 -- name: session_sync
 SELECT;
 
+-- name: transaction_idle_limit
+-- SET takes no snapshot: what makes the transaction's isolation another one may still follow.
+SET LOCAL idle_in_transaction_session_timeout = /* MILLISECONDS */0;
+
 -- name: transaction_limit
--- A session is not idle for PostgreSQL between the parsing of a statement and its run.
-SELECT
-    set_config('idle_in_transaction_session_timeout', $1::text, true),
-    CASE
-        WHEN current_setting('server_version_num')::integer >= 170000
-            THEN set_config('transaction_timeout', $1::text, true)
-    END;
+-- From PostgreSQL 17 on. A limit in force keeps its timer when it is changed; at 0 it loses it.
+SET LOCAL transaction_timeout = /* MILLISECONDS */0;

@@ -22,7 +22,6 @@ from riverengine.config import Config
 from riverengine.insert.plan import InsertPlan, plan_insert
 from riverengine.queries.leader import leader_hold
 from riverengine.queries.maintenance import periodic_slot_claim
-from riverengine.queries.transaction import transaction_limit
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import MaintenanceTimings
@@ -39,8 +38,8 @@ MARGIN = timedelta(milliseconds=100)
 _LOOK = timedelta(minutes=1)
 """Longest pause: timers stand still while a machine sleeps, and a wall clock can be set."""
 
-INSERT_TIMEOUT = timedelta(seconds=10)
-"""Of one transaction; how long a client frozen at its end keeps others from leading."""
+_INSERT_TIMEOUT = 10.0
+"""Of one transaction; about how long a client frozen at its end keeps others from leading."""
 
 _HOOK_TIMEOUT = 30.0
 _MAX_TRIES = 5
@@ -254,8 +253,7 @@ class PeriodicEnqueuer(Service):
         term = self._term()
         if term is None:
             raise _TermOverError
-        async with self._pool.transaction(timeout=INSERT_TIMEOUT.total_seconds()) as conn:
-            await transaction_limit(conn, INSERT_TIMEOUT)
+        async with self._pool.transaction(timeout=_INSERT_TIMEOUT) as conn:
             plans = []
             # Sorted, so that two leaders cannot wait for each other's claims crosswise.
             for item in sorted(due, key=lambda item: (item.entry.job.id or "", item.slot)):

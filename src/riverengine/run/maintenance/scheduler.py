@@ -13,7 +13,6 @@ import asyncpg
 
 from riverengine.config import Config
 from riverengine.queries.maintenance import job_schedule
-from riverengine.queries.transaction import transaction_limit
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
@@ -22,7 +21,7 @@ NotifyInsertFunc = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]
 """Tells the producers of these queues about new jobs, in the connection's open transaction."""
 
 _DUE_WITHIN = timedelta(milliseconds=5)
-_TIMEOUT = timedelta(seconds=30)
+_TIMEOUT = 30.0
 _CONFLICT_RETRIES = 10
 
 
@@ -64,15 +63,14 @@ class JobScheduler(IntervalService):
         return await self._schedule(limit)
 
     async def _schedule(self, limit: int) -> int:
-        async with self._pool.transaction(timeout=_TIMEOUT.total_seconds()) as conn:
-            await transaction_limit(conn, _TIMEOUT)
+        async with self._pool.transaction(timeout=_TIMEOUT) as conn:
             jobs = await job_schedule(
                 conn,
                 schema=self._config.schema,
                 look_ahead=self.interval,
                 due_within=_DUE_WITHIN,
                 limit=limit,
-                timeout=_TIMEOUT.total_seconds(),
+                timeout=_TIMEOUT,
             )
             queues = sorted({job.queue for job in jobs if job.due_now})
             if queues:
