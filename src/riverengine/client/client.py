@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -236,10 +236,10 @@ class Client(AdminApi, FinishApi, HealthApi):
         if producer is not None:
             producer.request_fetch()
 
-    def _known_kinds(self) -> Collection[str] | None:
+    def _known_kinds(self) -> Container[str] | None:
         if self.workers is None or self.config.skip_unknown_job_check:
             return None
-        return self.workers.kinds()
+        return self.workers
 
     async def _check_database(self) -> None:
         try:

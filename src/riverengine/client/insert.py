@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from riverengine.client.core import ClientCore
@@ -147,7 +147,7 @@ class InsertApi(ClientCore):
         payloads = [insert_payload(queue) for queue in self._insert_limiter.allowed(queues)]
         await notify_many(db, schema=self.config.schema, topic=TOPIC_INSERT, payloads=payloads)
 
-    def _known_kinds(self) -> Collection[str] | None:
+    def _known_kinds(self) -> Container[str] | None:
         """Kinds that may be inserted; None for all."""
         return None
 

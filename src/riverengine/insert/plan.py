@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -27,6 +27,8 @@ MAX_PRIORITY = 4
 _QUEUE = re.compile(r"[a-z0-9]+(?:[_|\-]?[a-z0-9]+)*", re.ASCII)
 _TAG = re.compile(r"\w[\w\-]+\w", re.ASCII)
 _SMALLINT_MAX = 32767
+
+_NO_OPTS = InsertOpts()
 
 T = TypeVar("T")
 
@@ -69,14 +71,14 @@ def plan_insert(
     now: datetime,
     max_attempts: int,
     max_args_bytes: int,
-    known_kinds: Collection[str] | None,
+    known_kinds: Container[str] | None,
 ) -> InsertPlan:
     """The row for ``args``; raises ``InsertError`` or ``UnknownJobKindError`` before any SQL.
 
     max_attempts: the client's default.  max_args_bytes: size limit of the encoded args.
     known_kinds: None to accept any kind.
     """
-    given = InsertOpts() if opts is None else opts
+    given = _NO_OPTS if opts is None else opts
     _check_opts(given)
     typed = _type_opts(args)
     kind = _kind(args)
@@ -124,7 +126,7 @@ def plan_insert(
         args=args,
         kind=kind,
         encoded_args=encoded,
-        metadata_json=encode_json(given.metadata or {}, "metadata"),
+        metadata_json=encode_json(given.metadata, "metadata") if given.metadata else "{}",
         queue=queue,
         priority=priority,
         max_attempts=min(attempts, _SMALLINT_MAX),
@@ -160,7 +162,7 @@ def _check_opts(opts: object) -> None:
 def _type_opts(args: object) -> InsertOpts:
     method = getattr(args, "insert_opts", None)
     if not callable(method):
-        return InsertOpts()
+        return _NO_OPTS
     opts = method()
     if not isinstance(opts, InsertOpts):
         raise InsertError(f"{type(args).__name__}.insert_opts() must return InsertOpts")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -171,10 +171,10 @@ class _TestClient(Client):
             raise asyncio.CancelledError
         return ends[0]
 
-    def _known_kinds(self) -> Collection[str] | None:
+    def _known_kinds(self) -> Container[str] | None:
         if self._insertable is None or self.config.skip_unknown_job_check:
             return None
-        return self._insertable.kinds()
+        return self._insertable
 
     def _plan(self, jobs: Sequence[object | InsertManyParams]) -> list[InsertPlan]:
         return [

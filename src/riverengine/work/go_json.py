@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
 from uuid import UUID
 
 from riverengine.types.errors import ArgsEncodeError
@@ -69,29 +70,36 @@ def encode_json(value: object, path: str = "$", depth: int = 0) -> str:
         case Mapping():
             return _encode_mapping(value, path, depth)
         case Sequence():
-            items = (
+            items = [
                 encode_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)
-            )
+            ]
             return "[" + ",".join(items) + "]"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        members = (
-            encode_string(field.name, path)
-            + ":"
-            + encode_json(getattr(value, field.name), f"{path}.{field.name}", depth + 1)
-            for field in dataclasses.fields(value)
-        )
-        return "{" + ",".join(members) + "}"
-    names = getattr(type(value), "__struct_encode_fields__", None)
-    if names is not None:
-        # A msgspec struct: fields in their order, as a Go struct's.
-        fields = zip(names, type(value).__struct_fields__, strict=True)  # type: ignore[attr-defined]
-        members = (
-            f"{encode_string(name, path)}:"
-            + encode_json(getattr(value, attribute), f"{path}.{name}", depth + 1)
-            for name, attribute in fields
-        )
-        return "{" + ",".join(members) + "}"
-    raise ArgsEncodeError(f"a {type(value).__name__} is not a JSON value", path=path)
+    members = _members(type(value))  # type: ignore[arg-type] # every class can be hashed
+    if members is None:
+        raise ArgsEncodeError(f"a {type(value).__name__} is not a JSON value", path=path)
+    encoded = [
+        head + encode_json(getattr(value, attribute), f"{path}.{name}", depth + 1)
+        for attribute, name, head in members
+    ]
+    return "{" + ",".join(encoded) + "}"
+
+
+@cache
+def _members(of: type) -> Sequence[tuple[str, str, str]] | None:
+    """The members of a dataclass or a msgspec struct, in their order, as of a Go struct.
+
+    Each with its attribute, its name in JSON, and that name as text; None for other types.
+    """
+    if dataclasses.is_dataclass(of):
+        attributes = names = [field.name for field in dataclasses.fields(of)]
+    elif (encoded := getattr(of, "__struct_encode_fields__", None)) is not None:
+        attributes, names = of.__struct_fields__, encoded  # type: ignore[attr-defined]
+    else:
+        return None
+    return [
+        (attribute, name, f"{encode_string(name)}:")
+        for attribute, name in zip(attributes, names, strict=True)
+    ]
 
 
 def _encode_mapping(value: Mapping[object, object], path: str, depth: int) -> str:

@@ -143,6 +143,10 @@ class Workers:
         """All kinds and aliases, sorted."""
         return sorted(self._by_kind)
 
+    def __contains__(self, kind: object) -> bool:
+        """Whether a kind or alias has a worker."""
+        return kind in self._by_kind
+
     def __len__(self) -> int:
         return len(self._by_kind)
 

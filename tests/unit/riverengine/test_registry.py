@@ -50,6 +50,8 @@ def test_a_worker_is_found_by_its_kind_and_its_aliases() -> None:
     worker = MailWorker()
     workers.add(worker)
     assert workers.kinds() == ["e_mail", "mail", "post"]
+    assert "post" in workers
+    assert "letter" not in workers
     for kind in workers.kinds():
         registered = workers.get(kind)
         assert registered is not None

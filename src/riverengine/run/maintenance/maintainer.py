@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import TypeVar
 
 import asyncpg
@@ -72,10 +72,10 @@ class Maintainer(Service):
         self.signal_stopped: TestSignal[Leader] = TestSignal()
         self.signal_gave_up: TestSignal[Leader] = TestSignal()
 
-        def known_kinds() -> Sequence[str] | None:
+        def known_kinds() -> Container[str] | None:
             if workers is None or config.skip_unknown_job_check:
                 return None
-            return workers.kinds()
+            return workers
 
         self.services: Sequence[Service] = (
             services

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -105,7 +105,7 @@ class PeriodicEnqueuer(Service):
         insert: InsertFunc,
         clock: Clock,
         term: Callable[[], Leader | None],
-        known_kinds: Callable[[], Sequence[str] | None],
+        known_kinds: Callable[[], Container[str] | None],
         timings: MaintenanceTimings,
         logger: logging.Logger | None = None,
         retry_pause: timedelta = timedelta(milliseconds=250),
