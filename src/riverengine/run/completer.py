@@ -2,7 +2,8 @@
 
 Source: internal/jobcompleter/job_completer.go at v0.51.1 for what is retried and when. An outcome
 is kept until it is written, refused, or the pool is closed; a row that is refused, or locked by
-somebody else, never holds up the others of its batch for long.
+somebody else, never holds up the others of its batch for long. What is refused for an unknown
+reason is tried apart from the others, a bounded number of times (:mod:`riverengine.run.refusals`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +26,7 @@ from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.events import EventHub
+from riverengine.run.refusals import Suspicion, Verdict, verdict_of
 from riverengine.run.service import Service, backoff
 from riverengine.run.test_signal import TestSignal
 from riverengine.types.event import Event, EventKind, JobStats
@@ -40,21 +43,13 @@ MAX_PENDING = 10_000
 _TIMEOUT = 10.0
 _GATHER = 0.005
 
-_REFUSED = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.PLPGSQLError,
-    asyncpg.ProgramLimitExceededError,
-)
-"""Errors of a row, or of a trigger's rule for it: trying again cannot help."""
-
 
 @dataclass(slots=True)
 class Completion:
     """The end of one attempt; id, attempt and attempted_at are its claim.
 
     source: knows the row as claimed.  finish: None for a job that is completed, at ``ended_at``,
-    and nothing else.
+    and nothing else.  suspicion: of an outcome that was refused, which is tried alone since.
     """
 
     source: RowSource
@@ -64,6 +59,7 @@ class Completion:
     finish: JobFinish | None
     started_at: datetime
     ended_at: datetime
+    suspicion: Suspicion | None = None
 
 
 class Completer(Service):
@@ -80,7 +76,7 @@ class Completer(Service):
         logger: logging.Logger,
         retry_scale: float = 1.0,
     ) -> None:
-        """retry_scale: factor on the pauses after database errors."""
+        """retry_scale: factor on the pauses after database errors and refusals."""
         super().__init__("completer", logger)
         self._pool = pool
         self._schema = schema
@@ -90,9 +86,12 @@ class Completer(Service):
         self._retry_scale = retry_scale
         self._pending: list[Completion] = []
         self._being_written: list[Completion] = []
+        self._apart: list[Completion] = []
         self._batch_size = MAX_BATCH
         self._failures = 0
+        self._written = 0
         self._asked = False
+        self._ending = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -109,7 +108,7 @@ class Completer(Service):
         self._pending.append(completion)
         self._idle.clear()
         self._arrived.set()
-        if len(self._pending) >= MAX_PENDING:
+        if len(self._pending) + len(self._apart) >= MAX_PENDING:
             self._room.clear()
 
     async def wait_for_room(self) -> None:
@@ -119,23 +118,26 @@ class Completer(Service):
     @property
     def pending(self) -> int:
         """Outcomes not yet written."""
-        return len(self._pending) + len(self._being_written)
+        return len(self._pending) + len(self._being_written) + len(self._apart)
 
     def pending_ids(self) -> list[JobId]:
         """Jobs that ended but are still running in the database."""
-        unwritten = (each.id for each in (*self._pending, *self._being_written))
-        return [*unwritten, *self.refused]
+        unwritten = (*self._pending, *self._being_written, *self._apart)
+        return [*(each.id for each in unwritten), *self.refused]
 
     async def drain(self) -> None:
         """Return when every outcome handed over is written or refused."""
         idle = asyncio.create_task(self._idle.wait(), name="riverengine:completer:drain")
+        self._ending = True
         try:
             if self._task is not None:
                 await asyncio.wait({idle, self._task}, return_when=asyncio.FIRST_COMPLETED)
             while not self._idle.is_set():
                 # Somebody cancelled the service's task: what it left is written here.
+                await self._until_due()
                 await self._flush()
         finally:
+            self._ending = False
             idle.cancel()
 
     async def run(self) -> None:
@@ -143,17 +145,38 @@ class Completer(Service):
         self.started.set()
         last = 0.0
         while True:
-            await self._arrived.wait()
+            await self._until_due()
             # A burst is gathered; a single outcome after a quiet while goes out at once.
             if len(self._pending) < MAX_BATCH and self._clock.monotonic() - last < _GATHER:
                 await asyncio.sleep(_GATHER)
             await self._flush()
             last = self._clock.monotonic()
 
+    async def _until_due(self) -> None:
+        """Return when outcomes have arrived, or the pause of one set apart is over."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(map(_due, self._apart), default=None)):
+                    await self._arrived.wait()
+            now = loop.time()
+            self._pending += [each for each in self._apart if _due(each) <= now]
+            self._apart = [each for each in self._apart if _due(each) > now]
+            if self._pending:
+                self._arrived.set()
+                return
+
+    def _next_batch(self) -> list[Completion]:
+        """The first outcomes; one that was refused stands alone."""
+        head = self._pending[: self._batch_size]
+        alone = next((at for at, each in enumerate(head) if each.suspicion is not None), len(head))
+        return head[: alone or 1]
+
     async def _flush(self) -> None:
         """Write the next outcomes; those that fail are put back, and tried again."""
         size = self._batch_size
-        self._being_written, self._pending = self._pending[:size], self._pending[size:]
+        self._being_written = self._next_batch()
+        self._pending = self._pending[len(self._being_written) :]
         if not self._pending:
             self._arrived.clear()
         number = len(self._being_written)
@@ -162,30 +185,60 @@ class Completer(Service):
         try:
             await self._write()
             self._failures = 0
+            self._written += 1
             self._batch_size = min(2 * size, MAX_BATCH)
             self.signal_written.fire(number)
-        except _REFUSED as error:
-            # Halved until the outcome that is refused is found, and left out.
-            self._batch_size = -(-len(self._being_written) // 2)
-            if len(self._being_written) == 1:
-                self._refuse(self._being_written.pop(), error)
         except DATABASE_ERRORS as error:
-            if self._pool.is_closed:
-                while self._being_written:
-                    self._refuse(self._being_written.pop(), error)
-            else:
-                pause = self._failed(error)
+            pause = self._not_written(error)
         finally:
             if self._being_written:
                 self._pending = self._being_written + self._pending
                 self._being_written = []
                 self._arrived.set()
-            if len(self._pending) < MAX_PENDING // 2:
+            if len(self._pending) + len(self._apart) < MAX_PENDING // 2:
                 self._room.set()
-            if not self._pending:
+            if not self._pending and not self._apart:
                 self._idle.set()
         if pause:
             await asyncio.sleep(pause)
+
+    def _not_written(self, error: Exception) -> float:
+        """What becomes of the batch; returns the pause before the next one, in seconds."""
+        if self._pool.is_closed:
+            while self._being_written:
+                self._refuse(self._being_written.pop(), error)
+            return 0.0
+        verdict = verdict_of(error) if self._asked else Verdict.LATER
+        if verdict is Verdict.LATER:
+            return self._failed(error)
+        if len(self._being_written) > 1:
+            # Halved until the outcome that is refused is found, and left out.
+            self._batch_size = -(-len(self._being_written) // 2)
+        elif verdict is Verdict.NEVER:
+            self._refuse(self._being_written.pop(), error)
+        else:
+            self._set_apart(self._being_written.pop(), error)
+        return 0.0
+
+    def _set_apart(self, completion: Completion, error: Exception) -> None:
+        """Keep a refused outcome for another try, unless that was the last."""
+        self.errors += 1
+        given = completion.suspicion = completion.suspicion or Suspicion()
+        if given.refused(
+            written=self._written,
+            ending=self._ending,
+            now=asyncio.get_running_loop().time(),
+            scale=self._retry_scale,
+        ):
+            self._refuse(completion, error)
+            return
+        if given.tries == 1 and not self._apart:
+            # Where all are refused, one line tells it.
+            self.logger.warning(
+                "the outcome of job %d was refused (%s); it is tried again apart from the others",
+                *(completion.id, type(error).__name__),
+            )
+        self._apart.append(completion)
 
     def _failed(self, error: Exception) -> float:
         """Note a failure of the database; returns the pause before the next try, in seconds."""
@@ -214,6 +267,8 @@ class Completer(Service):
                 left = await self._complete_plain(connection, plain)
                 self._being_written = left + finished
         if self._being_written:
+            # Waiting for a connection again is no outcome's fault.
+            self._asked = False
             async with self._pool.statements(timeout=_TIMEOUT) as connection:
                 self._asked = True
                 await self._finish_many(connection, self._being_written)
@@ -294,3 +349,7 @@ class Completer(Service):
             "the outcome of job %d cannot be stored (%s); the job is left to the rescuer",
             *(completion.id, type(error).__name__),
         )
+
+
+def _due(completion: Completion) -> float:
+    return completion.suspicion.due if completion.suspicion is not None else 0.0

@@ -1,0 +1,67 @@
+"""What PostgreSQL's refusal of a statement says: this row never, anything later, or neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import asyncpg
+
+_NEVER = frozenset({"22", "23", "44", "54", "P0"})
+"""SQLSTATE classes of a row's values, of constraints, and of what triggers raise."""
+
+_LATER = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58", "72"})
+"""Classes of connections, of races, locks and limits, of a server that starts, stops or follows."""
+
+TRIES = 10
+"""Refusals that say neither, after which an outcome is given up: a minute and a half."""
+
+_LONGEST_PAUSE = 16.0
+
+
+class Verdict(Enum):
+    """Whose fault it is: NEVER the row's, LATER the server's, UNKNOWN where nothing tells.
+
+    Class 42 is UNKNOWN: a privilege or a column that is missing refuses one row, where a trigger
+    needs it, or all of them until somebody mends it.
+    """
+
+    NEVER = "never"
+    LATER = "later"
+    UNKNOWN = "unknown"
+
+
+def verdict_of(error: Exception) -> Verdict:
+    """The verdict of a statement's error; an error of the connection says nothing of the rows."""
+    state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
+    if state is None or state[:2] in _LATER:
+        return Verdict.LATER
+    return Verdict.NEVER if state[:2] in _NEVER else Verdict.UNKNOWN
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """An outcome that PostgreSQL refused while it stood alone, for an unknown reason.
+
+    tries: how often.  refusals: those of them that count.  written: batches of the completer's
+    that were written before the last one.  due: when it is tried again, on the loop's clock.
+    """
+
+    tries: int = 0
+    refusals: int = 0
+    written: int = 0
+    due: float = 0.0
+
+    def refused(self, *, written: int, ending: bool, now: float, scale: float) -> bool:
+        """Note a try; returns whether it was the last.
+
+        written: batches written so far. A try counts when another outcome was written since the one
+        before: where nothing can be written, nothing says that it is this outcome's fault.  ending:
+        the client stops, and every try counts.  scale: factor on the pause until the next try.
+        """
+        if ending or not self.tries or written > self.written:
+            self.refusals += 1
+        self.tries += 1
+        self.written = written
+        self.due = now + scale * min(2.0 ** (self.tries - 1), _LONGEST_PAUSE)
+        return self.refusals >= TRIES
