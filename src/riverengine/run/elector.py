@@ -118,6 +118,7 @@ class Elector(Service):
         self._wake = asyncio.Event()
         self._resign_requested = asyncio.Event()
         self._abandoned: set[asyncio.Task[object]] = set()
+        self._late: tuple[Leader, float] | None = None
         self.errors: int = 0
         """Failed statements since the start, for metrics."""
         self.signal_denied: TestSignal[None] = TestSignal()
@@ -183,6 +184,9 @@ class Elector(Service):
             if self._term is not None:
                 term = self._step_down("stopping")
                 await self._resign(term)
+            for task in self._abandoned:
+                if not task.cancelling():
+                    task.cancel()
             if self._abandoned:
                 await asyncio.wait(self._abandoned, timeout=1.0)
 
@@ -190,21 +194,17 @@ class Elector(Service):
         failures = 0
         while self._term is None:
             self._wake.clear()
-            started = self._clock.monotonic()
+            late, self._late = self._late, None
+            if late is not None:
+                self._gain(*late)
+                return
             try:
-                term = await self._bounded(
-                    leader_attempt_elect(
-                        self._pool,
-                        schema=self._schema,
-                        leader_id=self._client_id,
-                        ttl=self._timings.ttl,
-                    ),
-                    self._timings.timeout.total_seconds(),
-                )
+                term, started = await self._attempt()
             except DATABASE_ERRORS as error:
                 failures += 1
                 self._failed("election", error)
-                await asyncio.sleep(backoff(failures).total_seconds() * self._timings.retry_scale)
+                pause = backoff(failures).total_seconds() * self._timings.retry_scale
+                await _wait(self._wake, pause)
                 continue
             failures = 0
             if term is None:
@@ -212,6 +212,37 @@ class Elector(Service):
                 await self._wait_as_follower()
                 continue
             self._gain(term, started)
+
+    async def _attempt(self) -> tuple[Leader | None, float]:
+        """The term won, if any, and when the attempt began; raises what it failed with."""
+        started = self._clock.monotonic()
+        attempt = asyncio.ensure_future(
+            leader_attempt_elect(
+                self._pool,
+                schema=self._schema,
+                leader_id=self._client_id,
+                ttl=self._timings.ttl,
+            )
+        )
+        try:
+            done, _ = await asyncio.wait({attempt}, timeout=self._timings.timeout.total_seconds())
+        except BaseException:
+            self._abandon(attempt)
+            raise
+        if done:
+            return attempt.result(), started
+        # Its cancellation may reach PostgreSQL too late: the term it won would be served by nobody.
+        self._abandoned.add(attempt)
+        attempt.add_done_callback(lambda _: self._came_late(attempt, started))
+        raise TimeoutError("no answer in time")
+
+    def _came_late(self, attempt: asyncio.Task[Leader | None], started: float) -> None:
+        self._forget(attempt)
+        if self._term is None and not attempt.cancelled() and attempt.exception() is None:
+            term = attempt.result()
+            if term is not None:
+                self._late = (term, started)
+                self._wake.set()
 
     async def _wait_as_follower(self) -> None:
         pause = self._timings.interval + random.random() * self._timings.jitter
@@ -254,6 +285,7 @@ class Elector(Service):
 
     def _gain(self, term: Leader, started: float) -> None:
         self._resign_requested.clear()
+        self._late = None
         self._term = term
         self._trusted_until = started + self._timings.trust
         self.logger.info("%s gained leadership", self._client_id)

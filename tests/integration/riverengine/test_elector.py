@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -18,6 +19,7 @@ from riverengine.queries.leader import (
     leader_hold,
     leader_resign,
 )
+from riverengine.run import elector as elector_module
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.elector import Elector, ElectorTimings
 from riverengine.types.queue import Leader
@@ -282,8 +284,7 @@ async def test_election_errors_are_survived(pool: asyncpg.Pool) -> None:
 
 
 async def test_a_blocked_election_is_given_up(pool: asyncpg.Pool) -> None:
-    # One that was given up may win all the same: a term that nobody serves, until it ends.
-    timings = replace(QUICK, timeout=timedelta(milliseconds=100), ttl=timedelta(seconds=5))
+    timings = replace(QUICK, timeout=timedelta(milliseconds=100))
     one = build(pool, "one", timings=timings)
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("LOCK TABLE river_leader IN ACCESS EXCLUSIVE MODE")
@@ -293,6 +294,55 @@ async def test_a_blocked_election_is_given_up(pool: asyncpg.Pool) -> None:
         await one.signal_gained.wait()
     finally:
         await one.stop()
+
+
+async def test_an_election_that_was_given_up_and_won_is_served(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could lead before the term ends by itself."""
+    attempt, heard = leader_attempt_elect, asyncio.Event()
+
+    async def answer_late(*args: Any, **options: Any) -> Leader | None:
+        monkeypatch.undo()
+        term = await attempt(*args, **options)
+        await heard.wait()
+        return term
+
+    monkeypatch.setattr(elector_module, "leader_attempt_elect", answer_late)
+    one = build(pool, "one", timings=replace(QUICK, timeout=timedelta(milliseconds=200)))
+    async with running(one):
+        assert isinstance(await one.signal_error.wait(), TimeoutError)
+        won = await leader_get(pool, schema=None)
+        await one.signal_denied.wait()
+        heard.set()
+        assert await one.signal_gained.wait() == won
+        assert (await one.signal_reelected.wait()).elected_at == won.elected_at
+        assert one.is_leader
+
+
+async def test_a_term_that_is_heard_of_too_late_is_given_back(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, heard, clock = leader_attempt_elect, asyncio.Event(), FrozenClock()
+
+    async def answer_late(*args: Any, **options: Any) -> Leader | None:
+        monkeypatch.undo()
+        term = await attempt(*args, **options)
+        await heard.wait()
+        return term
+
+    monkeypatch.setattr(elector_module, "leader_attempt_elect", answer_late)
+    timings = replace(QUICK, timeout=timedelta(milliseconds=200))
+    one = build(pool, "one", timings=timings, clock=clock)
+    async with running(one):
+        await one.signal_denied.wait()
+        late = await leader_get(pool, schema=None)
+        clock.seconds += 3600
+        heard.set()
+        assert await one.signal_lost.wait() == late
+        assert await one.signal_resigned.wait() is True
+        assert await one.signal_gained.wait() == late
+        assert (await one.signal_gained.wait()).elected_at > late.elected_at
 
 
 async def test_request_resign_makes_the_leader_resign_and_compete(
