@@ -13,6 +13,7 @@ from riverengine import (
     Config,
     ConfigError,
     EventKind,
+    InsertManyParams,
     InsertOpts,
     Job,
     JobSnooze,
@@ -33,7 +34,10 @@ async def test_a_subscription_gets_the_kinds_it_asked_for(pool: asyncpg.Pool) ->
     async with started(pool, NoteWorker(_by_text)) as client:
         failures = client.subscribe(EventKind.JOB_FAILED)
         everything = client.subscribe()
-        await client.insert_many([NoteArgs(), NoteArgs(text="fail"), NoteArgs(text="snooze")])
+        # A second attempt would fail a second later.
+        once = InsertOpts(max_attempts=1)
+        jobs = [InsertManyParams(NoteArgs(text=text), once) for text in ("", "fail", "snooze")]
+        await client.insert_many(jobs)
         kinds = {event.kind for event in await ended(everything, 3)}
         assert kinds == {EventKind.JOB_COMPLETED, EventKind.JOB_FAILED, EventKind.JOB_SNOOZED}
         await client.queue_pause("default")

@@ -154,9 +154,10 @@ async def test_a_rolled_back_finish_leaves_the_worker_s_own_outcome(pool: asyncp
         assert worker is not None
         assert isinstance(worker.worker, NoteWorker)
         worker.worker.run = finish
-        result = await client.insert(NoteArgs())
+        await client.insert(NoteArgs())
         (event,) = await ended(events)
-    row = await stored(pool, result.job.id)
+    row = event.job
+    assert row is not None
     assert event.kind is EventKind.JOB_FAILED
     assert row.state is JobState.AVAILABLE
     assert row.errors[0].error == "RuntimeError: rolled back"
