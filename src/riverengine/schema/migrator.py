@@ -10,6 +10,7 @@ from datetime import timedelta
 import asyncpg
 
 from riverengine.queries import migration as queries
+from riverengine.queries.transaction import transaction_idle_limit
 from riverengine.schema.line import (
     MAIN_LINE,
     AppliedMigration,
@@ -19,6 +20,9 @@ from riverengine.schema.line import (
     find_migration,
 )
 from riverengine.types.errors import MigrationError, SchemaVersionError
+
+_IDLE_LIMIT = 10.0
+"""Seconds until the server ends the session of a process that was frozen in a migration."""
 
 
 class Migrator:
@@ -184,6 +188,7 @@ class Migrator:
         """Run one migration with its bookkeeping; False if another process did it meanwhile."""
         db, schema, line = self._connection, self._schema, self.line
         async with db.transaction():
+            await transaction_idle_limit(db, _IDLE_LIMIT)
             # Two processes starting at once: the second waits here, then finds the work done.
             await queries.migration_lock(db, schema=schema)
             present = version in await queries.migration_versions(db, schema=schema, line=line)

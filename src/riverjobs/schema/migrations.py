@@ -14,7 +14,11 @@ from importlib import resources
 import asyncpg
 
 from riverengine.queries.statement import statement
+from riverengine.queries.transaction import transaction_idle_limit
 from riverengine.types.errors import MigrationError
+
+_IDLE_LIMIT = 10.0
+"""Seconds until the server ends the session of a process that was frozen in a file."""
 
 _NAME = re.compile(r"(\d{14})_([a-z0-9_]+)\.sql", re.ASCII)
 
@@ -98,12 +102,14 @@ async def apply_migrations(
         for migration in pending:
             try:
                 async with connection.transaction():
+                    await transaction_idle_limit(connection, _IDLE_LIMIT)
                     await connection.execute(migration.sql)
                     await connection.execute(
                         _ADD, migration.version, [migration.sql], migration.name
                     )
-            except asyncpg.PostgresError as error:
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 raise MigrationError(f"{migration.file_name} failed: {error}") from error
         return pending
     finally:
-        await connection.execute(_UNLOCK)
+        if not connection.is_closed():
+            await connection.execute(_UNLOCK)

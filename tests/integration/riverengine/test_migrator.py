@@ -203,6 +203,33 @@ async def test_a_migration_that_fails_takes_back_itself_and_no_other(
     assert [each.version for each in await shop.migrate_up()] == [2]
 
 
+async def test_a_process_frozen_in_a_migration_keeps_nobody_out_for_long(
+    connection: asyncpg.Connection, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks on the tables stop every client: a laptop that falls asleep is enough."""
+    is_frozen = asyncio.Event()
+
+    class Freezing(asyncpg.Connection):  # type: ignore[misc]
+        async def execute(self, query: str, *args: object, timeout: float | None = None) -> object:
+            if query.startswith("INSERT INTO"):
+                is_frozen.set()
+                await asyncio.Event().wait()
+            return await super().execute(query, *args, timeout=timeout)
+
+    monkeypatch.setattr("riverengine.schema.migrator._IDLE_LIMIT", 0.3)
+    frozen = await asyncpg.connect(empty_database, connection_class=Freezing)
+    migrating = asyncio.create_task(Migrator(frozen).migrate_up())
+    try:
+        await is_frozen.wait()
+        async with asyncio.timeout(20):
+            assert [each.version for each in await Migrator(connection).migrate_up()] == ALL
+        assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "0"
+    finally:
+        migrating.cancel()
+        await asyncio.wait({migrating})
+        frozen.terminate()
+
+
 async def test_looking_works_inside_a_transaction(connection: asyncpg.Connection) -> None:
     await Migrator(connection).migrate_up(target_version=7)
     async with connection.transaction():

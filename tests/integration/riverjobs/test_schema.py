@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -65,6 +66,40 @@ async def test_files_apply_once_and_leave_the_cli_s_history(empty_database: str)
         assert row["statements"] == [applied[0].sql]
     finally:
         await connection.close()
+
+
+async def test_a_process_frozen_in_a_file_keeps_nobody_out_for_long(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_frozen = asyncio.Event()
+
+    class Freezing(asyncpg.Connection):  # type: ignore[misc]
+        async def execute(self, query: str, *args: object, timeout: float | None = None) -> object:
+            if query.startswith("INSERT INTO"):
+                is_frozen.set()
+                await asyncio.Event().wait()
+            return await super().execute(query, *args, timeout=timeout)
+
+    monkeypatch.setattr("riverjobs.schema.migrations._IDLE_LIMIT", 0.3)
+    frozen = await asyncpg.connect(empty_database, connection_class=Freezing)
+    other = await asyncpg.connect(empty_database)
+    applying = asyncio.create_task(apply_migrations(frozen, [GOOD]))
+    try:
+        await is_frozen.wait()
+        async with asyncio.timeout(20):
+            assert await apply_migrations(other, [GOOD]) == [GOOD]
+    finally:
+        applying.cancel()
+        await asyncio.wait({applying})
+        frozen.terminate()
+        await other.close()
+
+
+async def test_a_session_that_ends_in_a_file_is_told_as_its_failure(empty_database: str) -> None:
+    connection = await asyncpg.connect(empty_database)
+    killing = replace(BAD, sql="SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(MigrationError, match="bad"):
+        await apply_migrations(connection, [killing])
 
 
 async def test_the_cli_s_history_counts(empty_database: str) -> None:
