@@ -13,11 +13,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from riverengine.embedded import EmbeddedPostgres, start_postgres
 from riverengine.schema.line import bundled_lines
 from riverengine.schema.migrator import Migrator
 from tests.shared_state import SharedState
+
+# On a busy machine the time that one example takes tells nothing.
+settings.register_profile(
+    "busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy")
 
 _SERVER_URL = "RIVERJOBS_TEST_SERVER_URL"
 _EMPTY = (

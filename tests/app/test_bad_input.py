@@ -36,7 +36,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], app
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=30,
+                timeout=60,
             )
             return done.returncode, done.stdout, done.stderr
         code = main(list(arguments))
@@ -269,7 +269,7 @@ async def test_input_that_is_not_utf8_is_refused(environment: dict[str, str]) ->
         env={**os.environ, **environment},
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 2
     assert done.stderr == b"error: --input is not UTF-8 text\n"

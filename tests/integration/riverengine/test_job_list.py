@@ -124,7 +124,6 @@ def ordered(jobs: list[JobRow], params: JobListParams) -> list[JobRow]:
 
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(filters=filters, order=orders, limit=st.integers(1, 60), through_text=st.booleans())

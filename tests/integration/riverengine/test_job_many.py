@@ -509,7 +509,6 @@ async def look(client: Client, ids: list[int]) -> list[object]:
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(chosen=st.lists(sketches, max_size=8), operation=st.sampled_from(["cancel", "retry"]))

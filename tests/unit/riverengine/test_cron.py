@@ -107,7 +107,7 @@ _months = st.sampled_from(["*", "2", "1,7", "*/3", "apr"])
 _weekdays = st.sampled_from(["*", "0", "1-5", "fri"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     fields=st.tuples(_minutes, _hours, _days, _months, _weekdays),
     start=st.datetimes(datetime(2000, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
