@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(300)
+
 COMMAND = [sys.executable, "-m", "v1consortium"]
 
 
@@ -57,7 +59,7 @@ def test_the_demo_ends_as_it_must_and_can_be_looked_at_afterwards(folder: Path) 
         capture_output=True,
         text=True,
         check=False,
-        timeout=90,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "8 of 8 ended as they must" in done.stdout
@@ -99,7 +101,7 @@ def test_a_demo_that_is_broken_off_leaves_no_process(folder: Path, number: signa
             time.sleep(0.02)
         children = worker_pids(demo.pid)
         demo.send_signal(number)
-        demo.wait(30)
+        demo.wait(60)
     finally:
         demo.kill()
         demo.wait()

@@ -26,7 +26,7 @@ from types import TracebackType
 
 from riverengine.types.errors import RiverError
 
-_READY_WITHIN = 30.0
+_READY_WITHIN = 60.0
 _STOP_WITHIN = 20.0
 
 

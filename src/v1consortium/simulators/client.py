@@ -16,7 +16,7 @@ import httpx
 from riverengine.types.job import Json
 from v1consortium.simulators.parent import end_with_parent
 
-_START_TIMEOUT = 20.0
+_START_TIMEOUT = 60.0
 
 
 class Simulators:
