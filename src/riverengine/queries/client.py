@@ -27,6 +27,7 @@ _LIVING = statement(_FILE, "client_living")
 _EXPECT = statement(_FILE, "client_expect")
 _BURY = statement(_FILE, "client_bury")
 _FORGET_SILENT = statement(_FILE, "client_forget_silent")
+_LEFT_RUNNING = statement(_FILE, "job_left_running")
 _TAKE_BACK = statement(_FILE, "job_take_back")
 
 TAKEN_BACK_ERROR = "Job taken back: its client's process died"
@@ -56,10 +57,15 @@ class Beat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """All jobs of a dead process that were ended, and which of them were set aside as suspects."""
+    """Jobs of a dead process whose attempts were ended.
+
+    set_aside: those of them that are not tried again, as suspects.  refused: others, which
+    PostgreSQL does not let be changed.
+    """
 
     jobs: Sequence[JobId]
     set_aside: Sequence[JobId]
+    refused: Sequence[JobId] = ()
 
 
 async def client_id_lock(db: Executor, *, schema: str | None, client_id: str) -> bool:
@@ -162,6 +168,14 @@ async def client_forget_silent(
     await db.execute(_FORGET_SILENT.sql(schema), age, list(but))
 
 
+async def job_left_running(
+    db: Executor, *, schema: str | None, client_id: str, before: datetime | None = None
+) -> list[JobId]:
+    """The jobs that :func:`job_take_back` would look at."""
+    records = await db.fetch(_LEFT_RUNNING.sql(schema), client_id, before)
+    return [JobId(record["id"]) for record in records]
+
+
 async def job_take_back(
     db: Executor,
     *,
@@ -169,15 +183,18 @@ async def job_take_back(
     client_id: str,
     before: datetime | None = None,
     max_deaths: int,
+    ids: Sequence[JobId] | None = None,
 ) -> TakenBack:
     """End the attempts of a dead process with this client id: available again, or final.
 
     before: only attempts begun before it, which an earlier process of the same id left; None for
-    all.  max_deaths: at so many deaths a job is discarded; 0 for never.  The caller has made sure
-    that the process is gone.
+    all.  max_deaths: at so many deaths a job is discarded; 0 for never.  ids: only these jobs; None
+    for all.  The caller has made sure that the process is gone.
     """
     records = await db.fetch(
-        _TAKE_BACK.sql(schema), client_id, before, max_deaths, TAKEN_BACK_ERROR, SET_ASIDE_ERROR
+        _TAKE_BACK.sql(schema),
+        *(client_id, before, max_deaths, TAKEN_BACK_ERROR, SET_ASIDE_ERROR),
+        None if ids is None else list(ids),
     )
     return TakenBack(
         jobs=[JobId(record["id"]) for record in records],

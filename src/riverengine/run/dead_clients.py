@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import asyncpg
+
 from riverengine.queries.client import (
+    TakenBack,
     client_bury,
     client_claimants,
     client_expect,
     client_forget_silent,
     client_named,
-    job_take_back,
 )
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.client_id import MARK
@@ -27,6 +29,7 @@ from riverengine.run.clock import Clock
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.heartbeat import Heartbeat, HeartbeatTimings
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
+from riverengine.run.take_back import take_back
 
 _PREDECESSOR_SECONDS = 600.0
 """How long after its start a client looks for jobs of an earlier process of its name. Later on the
@@ -127,9 +130,7 @@ class DeadClientRescuer(IntervalService):
                 connection, schema=self._schema, client_id=client_id, heartbeat_at=heartbeat_at
             ):
                 return 0
-            taken = await job_take_back(
-                connection, schema=self._schema, client_id=client_id, max_deaths=self._max_deaths
-            )
+            taken = await self._take_back(connection, client_id)
         self.logger.warning(
             "%d job(s) of dead client %s taken back, %d set aside",
             *(len(taken.jobs), client_id, len(taken.set_aside)),
@@ -141,11 +142,20 @@ class DeadClientRescuer(IntervalService):
         before = self._heartbeat.predecessor_before
         if before is None or self.clock.monotonic() - self._began > _PREDECESSOR_SECONDS:
             return 0
-        taken = await job_take_back(
-            self._pool,
+        async with self._pool.acquire() as connection:
+            return len((await self._take_back(connection, self._client_id, before)).jobs)
+
+    async def _take_back(
+        self, connection: asyncpg.Connection, client_id: str, before: datetime | None = None
+    ) -> TakenBack:
+        taken = await take_back(
+            connection,
             schema=self._schema,
-            client_id=self._client_id,
+            client_id=client_id,
             before=before,
             max_deaths=self._max_deaths,
+            logger=self.logger,
         )
-        return len(taken.jobs)
+        for _ in taken.refused:
+            self._count_failure()
+        return taken

@@ -36,13 +36,13 @@ from riverengine.queries.client import (
     client_last_heartbeat,
     client_register,
     client_remove,
-    job_take_back,
 )
 from riverengine.queries.statement import Executor
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.database_errors import DATABASE_ERRORS
 from riverengine.run.notifier import Connect
 from riverengine.run.pooler import is_session_shared
+from riverengine.run.take_back import take_back
 from riverengine.types.errors import ConfigError
 
 _CLAIM_PAUSE = 0.1
@@ -224,12 +224,13 @@ class Heartbeat:
         if not self._named:
             await self._register(connection)
         elif await self._claim_name(connection):
-            taken = await job_take_back(
+            taken = await take_back(
                 connection,
                 schema=self._schema,
                 client_id=self._me.client_id,
                 before=self.started_at,
                 max_deaths=self._max_deaths,
+                logger=self._logger,
             )
             if taken.jobs:
                 self._logger.warning(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -130,24 +132,60 @@ async def test_each_sign_of_life_counts_anew(
     assert (await stored(pool, mine)).state is JobState.RUNNING
 
 
-async def test_a_job_that_cannot_be_taken_back_holds_up_no_other_client_s(
+@asynccontextmanager
+async def untouchable(pool: asyncpg.Pool, *job_ids: int) -> AsyncIterator[None]:
+    """A constraint that forbids to take these jobs back."""
+    chosen = ", ".join(map(str, job_ids))
+    await pool.execute(
+        "ALTER TABLE river_job ADD CONSTRAINT no_poison"
+        f" CHECK (id NOT IN ({chosen}) OR errors IS NULL)"
+    )
+    try:
+        yield
+    finally:
+        await pool.execute("ALTER TABLE river_job DROP CONSTRAINT no_poison")
+
+
+async def test_a_job_that_cannot_be_taken_back_holds_up_no_other(
     pool: asyncpg.Pool, rescuer: DeadClientRescuer, clock: FakeClock
 ) -> None:
-    poison = await left_running(pool, "a-worker")
+    dead = [await left_running(pool, "a-worker") for _ in range(9)]
     others = [await left_running(pool, name) for name in ("b-worker", PYTHON)]
     for name in ("a-worker", "b-worker", PYTHON):
         await beat(pool, name)
-    await pool.execute(
-        f"ALTER TABLE river_job ADD CONSTRAINT no_poison CHECK (id <> {poison} OR errors IS NULL)"
-    )
-    try:
-        assert await look(rescuer, clock, seconds=30) == 2
-    finally:
-        await pool.execute("ALTER TABLE river_job DROP CONSTRAINT no_poison")
-    for job_id in others:
-        assert (await stored(pool, job_id)).state is JobState.AVAILABLE
+    poison = {dead[2], dead[7]}
+    async with untouchable(pool, *poison):
+        assert await look(rescuer, clock, seconds=30) == 9
+        for job_id in {*dead, *others} - poison:
+            row = await stored(pool, job_id)
+            assert (row.state, len(row.errors)) == (JobState.AVAILABLE, 1)
+        for job_id in poison:
+            assert (await stored(pool, job_id)).state is JobState.RUNNING
+        assert rescuer.failures >= 2
+    assert await look(rescuer, clock, seconds=40) == 2
+
+
+async def test_a_job_that_cannot_be_taken_back_keeps_no_client_of_its_name_from_starting(
+    pool: asyncpg.Pool,
+) -> None:
+    left = [
+        await left_running(pool, "worker-1", attempted_at=datetime(2026, 1, 1, tzinfo=UTC))
+        for _ in range(5)
+    ]
+    poison = left.pop(3)
+    worker = NoteWorker()
+    async with (
+        untouchable(pool, poison),
+        heard(pool, worker, client_options=OPTIONS, id="worker-1") as (_, events),
+    ):
+        done = await ended(events, 4)
+        assert {event.job.id for event in done if event.job} == {*left}
+        # Looking for jobs of its predecessor, the started client meets it again.
+        other = await left_running(pool, "worker-1", attempted_at=datetime(2026, 1, 1, tzinfo=UTC))
+        (event,) = await ended(events)
+        assert event.job is not None
+        assert event.job.id == other
     assert (await stored(pool, poison)).state is JobState.RUNNING
-    assert await look(rescuer, clock, seconds=10) == 1
 
 
 async def test_a_deleted_row_hides_no_job(

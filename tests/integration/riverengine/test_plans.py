@@ -113,7 +113,9 @@ def nodes(plan: dict[str, Any]) -> Sequence[dict[str, Any]]:
         ("job_fetch.sql", "job_get_cancel_requested", ([1, 2, 3],)),
         ("job_fetch.sql", "job_get_held", ([1, 2, 3], [NOW, NOW, NOW])),
         ("client.sql", "client_claimants", ("_py", ["worker-1"])),
-        ("client.sql", "job_take_back", ("client", None, 3, "text", "%s")),
+        ("client.sql", "job_left_running", ("client", None)),
+        ("client.sql", "job_take_back", ("client", None, 3, "text", "%s", None)),
+        ("client.sql", "job_take_back", ("client", None, 3, "text", "%s", [1, 2, 3])),
         ("job_finish.sql", "job_complete_plain", (*ONE, [NOW], "client")),
         ("job_finish.sql", "job_complete_plain_returning", (*ONE, [NOW], "client")),
         (

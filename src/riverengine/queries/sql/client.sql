@@ -108,9 +108,18 @@ DELETE FROM /* SCHEMA */riverengine_client AS client
 WHERE client.heartbeat_at < now() - $1::interval
     AND NOT client.id = ANY ($2::text[]);
 
+-- name: job_left_running
+-- The jobs of a client that are running: those begun before an instant, or all.
+SELECT id
+FROM /* SCHEMA */river_job
+WHERE state = 'running'
+    AND attempted_by[array_upper(attempted_by, 1)] = $1::text
+    AND ($2::timestamptz IS NULL OR attempted_at < $2::timestamptz)
+ORDER BY id;
+
 -- name: job_take_back
 -- Ends the attempts a client left running when its process died: those begun before an instant, or
--- all. Locked ones are left to a later call. A job is set aside at its last attempt, and when it was
+-- all; of some jobs, or of all. Locked ones are left to a later call. A job is set aside at its last attempt, and when it was
 -- running at too many deaths; from the second one on, jobs that died together start apart.
 WITH dead AS (
     SELECT
@@ -126,6 +135,7 @@ WITH dead AS (
     WHERE job.state = 'running'
         AND job.attempted_by[array_upper(job.attempted_by, 1)] = $1::text
         AND ($2::timestamptz IS NULL OR job.attempted_at < $2::timestamptz)
+        AND ($6::bigint[] IS NULL OR job.id = ANY ($6::bigint[]))
     ORDER BY job.id
     FOR UPDATE SKIP LOCKED
 ), judged AS (
