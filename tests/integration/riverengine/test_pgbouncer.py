@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -28,6 +29,7 @@ from riverengine import (
     QueueConfig,
     open_pool,
 )
+from riverengine.queries.transaction import transaction_limit
 from riverengine.run import notifier
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.connect import connect_beside
@@ -264,3 +266,44 @@ async def test_the_client_that_leads_through_a_pooler_does_maintenance(
 ) -> None:
     async with started(pooled, NoteWorker(), client_options=OPTIONS) as client:
         await wait_until(lambda: client.is_leader)
+
+
+async def test_a_frozen_client_s_locks_are_freed(
+    pooled: asyncpg.Pool, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is the transaction's alone: the session serves others after it."""
+    monkeypatch.setattr("riverengine.run.bounded_pool._GRACE", 0.3)
+    bounded = BoundedPool(pooled)
+    settings = "SELECT setting FROM pg_settings WHERE name ~ 'transaction.*timeout'"
+    before = await pooled.fetch(settings)
+    async with bounded.transaction() as connection:
+        assert await connection.fetch(settings) != before
+    assert await asyncio.gather(*(pooled.fetch(settings) for _ in range(4))) == [before] * 4
+
+    frozen = await pooled.acquire()
+    try:
+        await frozen.execute("BEGIN")
+        await transaction_limit(frozen, 0.3)
+        await frozen.execute("SELECT pg_advisory_xact_lock(1)")
+        async with asyncio.timeout(10), pool.acquire() as other, other.transaction():
+            await other.execute("SELECT pg_advisory_xact_lock(1)")
+    finally:
+        frozen.terminate()
+
+
+async def test_a_statement_that_was_only_announced_leaves_no_lock(
+    pooled_url: str, pool: asyncpg.Pool
+) -> None:
+    async def no_reset(connection: asyncpg.Connection) -> None:
+        pass
+
+    async with asyncpg.create_pool(
+        pooled_url, min_size=4, max_size=4, statement_cache_size=0, reset=no_reset
+    ) as pooled:
+        bounded = BoundedPool(pooled)
+        # More than the pooler has sessions: each would be kept for the client it was lent to.
+        for _ in range(4):
+            with pytest.raises(asyncpg.DataError):
+                await bounded.fetch("SELECT id FROM river_job WHERE id = $1", "no number")
+        async with asyncio.timeout(10), pool.acquire() as other, other.transaction():
+            await other.execute("LOCK TABLE river_job IN ACCESS EXCLUSIVE MODE")
