@@ -11,6 +11,7 @@ import pytest
 
 from riverengine import AmbiguousCommitError, Client, InsertOpts, UniqueOpts
 from riverengine.client import insert
+from riverengine.queries.transaction import session_sync
 from riverengine.run import bounded_pool
 from riverengine.run.bounded_pool import BoundedPool
 from tests.integration.riverengine.working import NoteArgs, wait_for_yes, wait_until
@@ -161,6 +162,35 @@ async def test_a_statement_that_was_only_announced_leaves_no_lock(
                 await bounded.fetch(statement, "no number")
         async with asyncio.timeout(ENDS_WITHIN), pool.acquire() as other, other.transaction():
             await other.execute("LOCK TABLE river_job IN ACCESS EXCLUSIVE MODE")
+
+
+@pytest.mark.parametrize("how", ["cancelled", "the pool is closed"])
+async def test_ending_what_was_announced_is_itself_interrupted(
+    proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """No place of the pool is lost by it, and closing the pool waits for nothing more."""
+    ending = asyncio.Event()
+
+    async def silenced(connection: asyncpg.Connection) -> None:
+        proxy.fall_silent()
+        ending.set()
+        await session_sync(connection)
+
+    monkeypatch.setattr(bounded_pool, "session_sync", silenced)
+    async with asyncio.timeout(ENDS_WITHIN):
+        async with asyncpg.create_pool(proxy.url, min_size=1, max_size=1, reset=_no_reset) as one:
+            bounded = BoundedPool(one)
+            refused = asyncio.create_task(bounded.fetch("SELECT $1::bigint", "no number"))
+            await ending.wait()
+            if how == "cancelled":
+                refused.cancel()
+                await asyncio.wait({refused})
+                assert refused.cancelled()
+                proxy.recover()
+                assert await bounded.fetchval("SELECT 1", timeout=LIMIT) == 1
+    if how == "the pool is closed":
+        with pytest.raises(asyncpg.DataError):
+            await refused
 
 
 async def test_a_slow_statement_is_cancelled_and_the_connections_stay(pool: asyncpg.Pool) -> None:
