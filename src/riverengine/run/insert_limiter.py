@@ -6,9 +6,9 @@ producers that got the one before fetch again after their cooldown anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import timedelta
+from types import TracebackType
 
 from riverengine.run.clock import Clock
 
@@ -35,13 +35,33 @@ class InsertLimiter:
                 through.append(queue)
         return through
 
-    @contextmanager
-    def announcing(self, queues: Iterable[str]) -> Iterator[list[str]]:
+    def announcing(self, queues: Iterable[str]) -> Announcing:
         """As :meth:`allowed`, for a block that sends the announcements, or none if it raises."""
-        through = self.allowed(queues)
-        try:
-            yield through
-        except BaseException:
-            for queue in through:
-                self._last.pop(queue, None)
-            raise
+        return Announcing(self, self.allowed(queues))
+
+    def forget(self, queues: Iterable[str]) -> None:
+        """Take queues for not announced."""
+        for queue in queues:
+            self._last.pop(queue, None)
+
+
+class Announcing:
+    """A block that announces queues, made by :meth:`InsertLimiter.announcing`."""
+
+    __slots__ = ("_limiter", "_through")
+
+    def __init__(self, limiter: InsertLimiter, through: list[str]) -> None:
+        self._limiter = limiter
+        self._through = through
+
+    def __enter__(self) -> list[str]:
+        return self._through
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._limiter.forget(self._through)
