@@ -120,7 +120,7 @@ async def test_an_outcome_refused_for_an_unknown_reason_is_given_up_while_others
     ):
         completer = completer_of(client)
         poison = (await client.insert(NoteArgs(text="poison"))).job
-        await wait_until(lambda: completer.errors == 1)
+        await wait_until(lambda: completer.errors > 0)
         assert completer.pending == 1
         while not completer.refused:
             await client.insert(NoteArgs())
