@@ -7,6 +7,8 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+pytestmark = pytest.mark.timeout(300)
+
 APP = """
     from dataclasses import dataclass
     from typing import ClassVar
