@@ -79,16 +79,22 @@ async def job_schedule(
     look_ahead: timedelta,
     due_within: timedelta,
     limit: int,
+    take_keys: bool | None,
     timeout: float,
 ) -> list[ScheduledJob]:
     """Make scheduled and retryable jobs available, up to ``look_ahead`` early.
+
+    take_keys: True for those that take their unique key by it, and wait for whoever is about to
+    take it in a transaction under way; False for those that wait for nobody; None for all.
 
     Where another job holds the unique key, the job is discarded with the metadata key
     ``unique_key_conflict``. Rows locked by someone else are left for the next batch. ``due_within``
     bounds ``ScheduledJob.due_now``. A job inserted meanwhile under the same unique key raises
     asyncpg's ``UniqueViolationError``: run the batch again.
     """
-    rows = await conn.fetch(_SCHEDULE.sql(schema), look_ahead, limit, due_within, timeout=timeout)
+    rows = await conn.fetch(
+        *(_SCHEDULE.sql(schema), look_ahead, limit, due_within, take_keys), timeout=timeout
+    )
     return [ScheduledJob(row["id"], row["queue"], row["discarded"], row["due_now"]) for row in rows]
 
 

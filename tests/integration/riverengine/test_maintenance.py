@@ -179,6 +179,35 @@ async def test_a_due_job_locked_elsewhere_holds_up_no_other(pool: asyncpg.Pool) 
     assert await states(pool) == {locked: "scheduled", free: "available"}
 
 
+async def test_a_key_about_to_be_taken_holds_up_no_job_that_takes_none(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever inserts a job with it in a transaction of his own may be frozen before its end."""
+    monkeypatch.setattr("riverengine.run.maintenance.scheduler._TIMEOUT", 1.0)
+    monkeypatch.setattr("riverengine.run.maintenance.scheduler._KEYS_TIMEOUT", 0.5)
+    waiting = await insert_job(
+        pool, state="retryable", unique_key=b"k", unique_states="11010101", scheduled_ago=HOURS
+    )
+    service = scheduler(pool)
+    async with pool.acquire() as frozen:
+        transaction = frozen.transaction()
+        await transaction.start()
+        await insert_job(frozen, state="available", unique_key=b"k", unique_states=MASK)
+        expected = {waiting: "retryable"}
+        for key in (b"l", b"m"):
+            holder = await insert_job(
+                pool, state="scheduled", unique_key=key, unique_states=MASK, scheduled_ago=HOURS
+            )
+            plain = await insert_job(pool, state="scheduled", scheduled_ago=HOURS)
+            with pytest.raises(TimeoutError):
+                await service.run_once()
+            expected |= {holder: "available", plain: "available"}
+            assert await states(pool) == expected
+        await transaction.rollback()
+    assert await service.run_once() == 1
+    assert await states(pool) == expected | {waiting: "available"}
+
+
 @pytest.mark.parametrize(
     ("state", "kept", "gone"),
     [

@@ -123,7 +123,8 @@ def nodes(plan: dict[str, Any]) -> Sequence[dict[str, Any]]:
             "job_finish_many",
             (*ONE, ["completed"], [None], [None], [NOW], [None], [None], "client"),
         ),
-        ("maintenance.sql", "job_schedule", (NO_TIME, 10_000, NO_TIME)),
+        ("maintenance.sql", "job_schedule", (NO_TIME, 10_000, NO_TIME, None)),
+        ("maintenance.sql", "job_schedule", (NO_TIME, 10_000, NO_TIME, True)),
         ("maintenance.sql", "job_delete_before", (timedelta(days=1),) * 3 + (10_000,)),
         ("maintenance.sql", "job_get_stuck", (NOW, 0, 10_000)),
         ("job_admin.sql", "job_get", (1,)),
@@ -148,7 +149,8 @@ async def test_the_scheduler_keeps_to_its_index_where_the_whole_table_is_cheap_t
     sql = load_statements(PACKAGE, "maintenance.sql")["job_schedule"].sql(None)
     await full.execute("SET random_page_cost = 20")
     try:
-        await assert_indexed(full, sql, (NO_TIME, 10_000, NO_TIME))
+        for takes_keys in (None, True):
+            await assert_indexed(full, sql, (NO_TIME, 10_000, NO_TIME, takes_keys))
     finally:
         await full.execute("RESET random_page_cost")
 
@@ -323,7 +325,8 @@ async def test_an_old_snapshot_changes_no_plan(full: asyncpg.Connection, server_
         await full.execute("VACUUM ANALYZE river_job")
         for file, name, arguments in (
             ("job_fetch.sql", "job_get_available", ("queue1", None, 100, "me")),
-            ("maintenance.sql", "job_schedule", (NO_TIME, 10_000, NO_TIME)),
+            ("maintenance.sql", "job_schedule", (NO_TIME, 10_000, NO_TIME, None)),
+            ("maintenance.sql", "job_schedule", (NO_TIME, 10_000, NO_TIME, True)),
             ("maintenance.sql", "job_delete_before", (timedelta(days=1),) * 3 + (10_000,)),
             ("maintenance.sql", "job_get_stuck", (NOW, 0, 10_000)),
             ("job_count.sql", "job_count_by_state_at_most", (1_000,)),

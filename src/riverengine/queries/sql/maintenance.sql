@@ -20,6 +20,16 @@ WITH due AS (
         -- which PostgreSQL would rather read the whole table.
         AND job.scheduled_at BETWEEN (SELECT '-infinity'::timestamptz)
             AND (SELECT now() + $1::interval)
+        AND (
+            $4::boolean IS NULL
+            OR $4::boolean = (
+                job.unique_key IS NOT NULL
+                AND job.unique_states IS NOT NULL
+                AND NOT coalesce(
+                    /* SCHEMA */river_job_state_in_bitmask(job.unique_states, job.state), false
+                )
+            )
+        )
     ORDER BY job.priority, job.scheduled_at, job.id
     LIMIT $2::bigint
     FOR UPDATE SKIP LOCKED

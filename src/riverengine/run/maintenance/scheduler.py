@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import asyncpg
 
@@ -22,6 +23,10 @@ NotifyInsertFunc = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]
 
 _DUE_WITHIN = timedelta(milliseconds=5)
 _TIMEOUT = 30.0
+_KEYS_TIMEOUT = 5.0
+"""For jobs that take a unique key, which somebody may be about to take for ever, while it keeps the
+others waiting."""
+
 _CONFLICT_RETRIES = 10
 
 
@@ -48,29 +53,45 @@ class JobScheduler(IntervalService):
         self._pool = pool
         self._config = config
         self._notify_insert = notify_insert
+        # Whether jobs that take a unique key wait for whoever is about to take it: the others go
+        # first then.
+        self._apart = False
 
     async def run_once(self) -> int:
         """Schedule what is due within the look-ahead."""
-        return await self.all_batches(self._batch)
+        if not self._apart:
+            try:
+                return await self.all_batches(partial(self._batch, None))
+            except (TimeoutError, asyncpg.QueryCanceledError):
+                self._apart = True
+                self.logger.warning(
+                    "scheduling timed out: jobs that take a unique key are left to the end"
+                )
+        number = await self.all_batches(partial(self._batch, False))
+        number += await self.all_batches(partial(self._batch, True))
+        self._apart = False
+        return number
 
-    async def _batch(self, limit: int) -> int:
+    async def _batch(self, take_keys: bool | None, limit: int) -> int:
         for _ in range(_CONFLICT_RETRIES):
             try:
-                return await self._schedule(limit)
+                return await self._schedule(take_keys, limit)
             except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError) as error:
                 # A job took the key while the statement ran; a second look sees it.
                 self.logger.info("scheduling starts again: %s", type(error).__name__)
-        return await self._schedule(limit)
+        return await self._schedule(take_keys, limit)
 
-    async def _schedule(self, limit: int) -> int:
-        async with self._pool.transaction(timeout=_TIMEOUT) as conn:
+    async def _schedule(self, take_keys: bool | None, limit: int) -> int:
+        timeout = _KEYS_TIMEOUT if take_keys else _TIMEOUT
+        async with self._pool.transaction(timeout=timeout) as conn:
             jobs = await job_schedule(
                 conn,
                 schema=self._config.schema,
                 look_ahead=self.interval,
                 due_within=_DUE_WITHIN,
                 limit=limit,
-                timeout=_TIMEOUT,
+                take_keys=take_keys,
+                timeout=timeout,
             )
             queues = sorted({job.queue for job in jobs if job.due_now})
             if queues:
