@@ -27,6 +27,7 @@ from riverengine import (
     UniqueConflictError,
     UniqueOpts,
 )
+from riverengine.queries.statement import load_statements
 from tests.integration.riverengine.working import NoteArgs, stored
 
 
@@ -228,6 +229,18 @@ async def test_every_way_to_insert_writes_the_same_row(
         await pool.execute("DELETE FROM river_job")
     assert rows == [rows[0]] * len(rows)
     assert (rows[0].args, rows[0].tags) == ({"text": args.text}, tuple(opts.tags or ()))
+
+
+async def test_a_job_by_itself_is_one_row_of_plain_values(pool: asyncpg.Pool) -> None:
+    """Arrays of one element, unnested and sorted, would cost a quarter more."""
+    sql = load_statements("riverengine.queries.sql", "job_insert.sql")["job_insert"].sql(None)
+    values = ("{}", EPOCH, "kind", 25, "{}", 1, "default", EPOCH, "available", "", None, None)
+    async with pool.acquire() as connection:
+        prepared = await connection.prepare(sql)
+        (found,) = await prepared.explain(*values)
+        assert "array" not in {parameter.kind for parameter in prepared.get_parameters()}
+    assert found["Plan"]["Node Type"] == "ModifyTable"
+    assert [node["Node Type"] for node in found["Plan"]["Plans"]] == ["Result"]
 
 
 async def test_a_finished_job_in_a_free_state_gives_its_key_back(
