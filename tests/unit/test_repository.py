@@ -73,6 +73,22 @@ def test_no_commit_holds_a_machine_path_credential_or_registry_host(
     assert found == []
 
 
+def test_tests_look_at_the_sessions_of_their_own_database_only() -> None:
+    """Those of other tests are on the same server, at the same time."""
+    of_the_server = re.compile(r"\bpg_(?:stat_activity|stat_progress_\w+|locks)\b")
+    of_the_database = re.compile(r"datname = current_database\(\)|\bpid = \$1")
+    found = []
+    for path in tracked("tests/*.py"):
+        text = path.read_text(encoding="utf-8")
+        found += [
+            f"{path.relative_to(ROOT)}: {text.count(chr(10), 0, match.start()) + 1}"
+            for match in of_the_server.finditer(text)
+            if path != Path(__file__)
+            and not of_the_database.search(text, match.start(), match.end() + 200)
+        ]
+    assert found == []
+
+
 def test_statements_are_never_built_from_strings() -> None:
     """SQL lives in .sql files; f-strings that look like statements are refused in the engine."""
     looks_like_sql = re.compile(r"""f["']{1,3}\s*(SELECT|INSERT|UPDATE|DELETE)\b""", re.IGNORECASE)

@@ -268,7 +268,10 @@ async def test_connections_of_an_application_are_cut(
     cut = await adapter.call("fault_disconnect_application", application_name=name)
     assert cut == {"count": 1}
     # A backend that is told to end lives on for a moment.
-    seen = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+    seen = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = $1"
+    )
     while await database.fetchval(seen, name):
         pass
     assert await adapter.call("fault_disconnect_application", application_name=name) == {"count": 0}
