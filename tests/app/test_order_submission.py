@@ -16,6 +16,7 @@ from v1consortium.queries.drug_test_order import (
     NewOrder,
     OrderRow,
     OrderState,
+    order_begin_submission,
     order_create,
     order_get,
     order_list_unsettled,
@@ -166,6 +167,48 @@ async def test_of_many_attempts_at_once_one_calls_the_laboratory(db: asyncpg.Poo
     )
     assert lab.calls == 1
     assert await order_list_unsettled(db, limit=10) == []
+
+
+async def test_a_right_that_was_taken_long_ago_is_given_back_unused(db: asyncpg.Pool) -> None:
+    """Frozen before it heard that it has it; a person may have given it to another attempt."""
+    order, lab, moment = await stored(db), Lab(), datetime.now(UTC)
+    clock = iter([moment, moment + timedelta(hours=1)])
+    after = await submit_order(
+        db, lab=lab, order=order, request=request(order), now=lambda: next(clock)
+    )
+    assert (lab.calls, after.state, after.submissions) == (0, OrderState.SUBMITTING, 0)
+    await submit_order(db, lab=lab, order=after, request=request(order))
+    assert lab.calls == 1
+
+
+@pytest.mark.parametrize("error", [TransientError, PermanentError])
+async def test_a_late_answer_changes_nothing_about_a_later_submission(
+    db: asyncpg.Pool, error: type[ProviderError]
+) -> None:
+    """A person reopened the order while the first attempt was frozen in its call."""
+    order = await stored(db)
+    called, answer = asyncio.Event(), asyncio.Event()
+
+    class Slow(Lab):
+        async def submit(self, request: LabOrderRequest) -> LabOrder:
+            called.set()
+            await answer.wait()
+            return await super().submit(request)
+
+    first = asyncio.create_task(
+        submit_order(db, lab=Slow(error("quest", "x", "y")), order=order, request=request(order))
+    )
+    await called.wait()
+    await db.execute("UPDATE drug_test_orders SET state = 'unconfirmed'")
+    assert await order_reopen(db, order_id=order.order_id)
+    second = await order_begin_submission(db, order_id=order.order_id, seen=0)
+    answer.set()
+    with pytest.raises(error):
+        await first
+    after = await order_get(db, order_id=order.order_id)
+    assert after is not None
+    assert (after.state, after.submissions) == (OrderState.SUBMITTING, 1)
+    assert after.submitted_at == second
 
 
 async def test_a_refused_second_submission_leaves_the_first_in_doubt(db: asyncpg.Pool) -> None:

@@ -111,17 +111,19 @@ async def order_list_unsettled(db: Executor, *, limit: int) -> list[OrderRow]:
     return [_row(record) for record in await db.fetch(_LIST.sql(None), limit)]
 
 
-async def order_begin_submission(db: Executor, *, order_id: UUID, seen: int) -> bool:
+async def order_begin_submission(db: Executor, *, order_id: UUID, seen: int) -> datetime | None:
     """Take the right to call the laboratory; ``seen`` is the number of submissions read before.
 
-    False: another attempt took it. Must be committed before the call.
+    Returns when it was taken, which names the submission; None where another attempt took it. Must
+    be committed before the call.
     """
-    return await db.fetchval(_BEGIN.sql(None), order_id, seen) is not None
+    taken: datetime | None = await db.fetchval(_BEGIN.sql(None), order_id, seen)
+    return taken
 
 
-async def order_release_submission(db: Executor, *, order_id: UUID, submission: int) -> None:
-    """Give the right back: the ``submission``-th call certainly had no effect."""
-    await db.execute(_RELEASE.sql(None), order_id, submission)
+async def order_release_submission(db: Executor, *, order_id: UUID, submitted_at: datetime) -> None:
+    """Give the right back: the submission certainly had no effect."""
+    await db.execute(_RELEASE.sql(None), order_id, submitted_at)
 
 
 async def order_set_unconfirmed(db: Executor, *, order_id: UUID) -> None:
@@ -137,9 +139,11 @@ async def order_set_ordered(
     return found is not None
 
 
-async def order_set_failed(db: Executor, *, order_id: UUID, code: str) -> None:
-    """Note that the laboratory refused the order."""
-    await db.execute(_FAILED.sql(None), order_id, code)
+async def order_set_failed(
+    db: Executor, *, order_id: UUID, submitted_at: datetime, code: str
+) -> None:
+    """Note that the laboratory refused this submission, unless there is a later one."""
+    await db.execute(_FAILED.sql(None), order_id, submitted_at, code)
 
 
 async def order_reopen(db: Executor, *, order_id: UUID) -> bool:

@@ -7,8 +7,9 @@ the order unconfirmed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -27,6 +28,9 @@ from v1consortium.services.errors import AmbiguousError, PermanentError, Transie
 from v1consortium.services.lab import DrugTestLab, LabOrderRequest
 
 MAX_SUBMISSIONS = 2
+_LATE = timedelta(minutes=1)
+"""After which a right that was taken is not used: meanwhile a person may have given it to another
+attempt. Far below the wait for a confirmation."""
 
 
 class NextMove(StrEnum):
@@ -68,15 +72,26 @@ def next_move(order: OrderRow, *, now: datetime, policy: UnconfirmedPolicy) -> N
 
 
 async def submit_order(
-    db: Executor, *, lab: DrugTestLab, order: OrderRow, request: LabOrderRequest
+    db: Executor,
+    *,
+    lab: DrugTestLab,
+    order: OrderRow,
+    request: LabOrderRequest,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> OrderRow:
     """Call the laboratory once and record the outcome; returns the order's row as it is then.
 
-    Must run outside a transaction: ``db`` commits each statement. Raises TransientError where the
-    laboratory certainly did nothing, AmbiguousError where nobody knows (the order is then
-    unconfirmed), PermanentError where it refused.
+    It is not called where the process was frozen after it took the right to.  Must run outside a
+    transaction: ``db`` commits each statement.  Raises TransientError where the laboratory
+    certainly did nothing, AmbiguousError where nobody knows (the order is then unconfirmed),
+    PermanentError where it refused.
     """
-    if not await order_begin_submission(db, order_id=order.order_id, seen=order.submissions):
+    began = now()
+    submitted_at = await order_begin_submission(db, order_id=order.order_id, seen=order.submissions)
+    if submitted_at is None:
+        return await _read(db, order.order_id)
+    if now() - began > _LATE:
+        await order_release_submission(db, order_id=order.order_id, submitted_at=submitted_at)
         return await _read(db, order.order_id)
     try:
         placed = await lab.submit(request)
@@ -84,14 +99,14 @@ async def submit_order(
         await order_set_unconfirmed(db, order_id=order.order_id)
         raise
     except TransientError:
-        await order_release_submission(
-            db, order_id=order.order_id, submission=order.submissions + 1
-        )
+        await order_release_submission(db, order_id=order.order_id, submitted_at=submitted_at)
         raise
     except PermanentError as error:
         # An earlier submission of unknown outcome may still stand: only a first one settles it.
         if order.submissions == 0:
-            await order_set_failed(db, order_id=order.order_id, code=error.code)
+            await order_set_failed(
+                db, order_id=order.order_id, submitted_at=submitted_at, code=error.code
+            )
         else:
             await order_set_unconfirmed(db, order_id=order.order_id)
         raise

@@ -25,19 +25,19 @@ LIMIT $1::bigint;
 
 -- name: order_begin_submission
 -- The right to call the laboratory: of several attempts only one gets it, and only from the number
--- of submissions it has seen.
+-- of submissions it has seen. The time names the submission: a person may let the number start again.
 UPDATE /* SCHEMA */drug_test_orders
 SET submissions = submissions + 1, submitted_at = now(), state = 'submitting', updated_at = now()
 WHERE order_id = $1::uuid
   AND submissions = $2::smallint
   AND state IN ('submitting', 'unconfirmed')
-RETURNING submissions;
+RETURNING submitted_at;
 
 -- name: order_release_submission
 -- The laboratory certainly did nothing: the submission does not count.
 UPDATE /* SCHEMA */drug_test_orders
 SET submissions = submissions - 1, updated_at = now()
-WHERE order_id = $1::uuid AND submissions = $2::smallint AND submissions > 0
+WHERE order_id = $1::uuid AND submitted_at = $2::timestamptz AND submissions > 0
   AND state = 'submitting';
 
 -- name: order_set_unconfirmed
@@ -54,8 +54,9 @@ RETURNING order_id;
 
 -- name: order_set_failed
 UPDATE /* SCHEMA */drug_test_orders
-SET state = 'failed', failure_code = $2::varchar, updated_at = now()
-WHERE order_id = $1::uuid AND state IN ('submitting', 'unconfirmed');
+SET state = 'failed', failure_code = $3::varchar, updated_at = now()
+WHERE order_id = $1::uuid AND submitted_at = $2::timestamptz
+  AND state IN ('submitting', 'unconfirmed');
 
 -- name: order_reopen
 -- A person has made sure that the laboratory holds no such order.
