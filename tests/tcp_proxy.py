@@ -42,7 +42,7 @@ class TcpProxy:
         self._silent: Callable[[_Link], bool] | None = None
         self._cut_at: bytes | None = None
         self._swallow_answer = False
-        self._hold_at: bytes | None = None
+        self._hold_at: tuple[bytes, ...] = ()
         self._arrives = asyncio.Event()
         self.delay = 0.0
         """Seconds by which every packet of the client is held back."""
@@ -94,9 +94,12 @@ class TcpProxy:
         """
         self._cut_at, self._swallow_answer = text, delivered
 
-    def hold_at(self, text: bytes) -> None:
-        """Hold the next packet with ``text``, though its client goes, until :meth:`let_arrive`."""
-        self._hold_at = text
+    def hold_at(self, *texts: bytes) -> None:
+        """Hold the next packet with all of ``texts``, though its client goes.
+
+        It arrives after :meth:`let_arrive`.
+        """
+        self._hold_at = texts
         self._arrives.clear()
 
     def let_arrive(self) -> None:
@@ -165,8 +168,8 @@ class TcpProxy:
                 if self._cut_at is not None and self._cut_at in data and not link.silent:
                     await self._cut(link, writer, data)
                     return
-                if self._hold_at is not None and self._hold_at in data:
-                    self._hold_at = None
+                if self._hold_at and all(text in data for text in self._hold_at):
+                    self._hold_at = ()
                     self.held += 1
                     await self._arrives.wait()
             elif self.bytes_per_second is not None:

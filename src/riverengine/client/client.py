@@ -189,8 +189,6 @@ class Client(AdminApi, FinishApi, HealthApi):
             try:
                 await self._start_services()
             except BaseException:
-                # Jobs may run already: they are given back, or their outcomes would be lost.
-                self._jobs.cancel()
                 await self._end()
                 self.stopped.set()
                 raise
@@ -277,12 +275,13 @@ class Client(AdminApi, FinishApi, HealthApi):
         await self._queues.open()
         if not config.leader_election_disabled:
             await self._start_leadership()
-        for producer in self._producers.values():
+        for producer in [*self._producers.values()]:
             await producer.started.wait()
         if self._notifier is not None:
             await self._notifier.wait_until_listening()
-            for producer in self._producers.values():
-                producer.poll()
+        # Last, with nothing behind it that may fail: a job that has begun cannot be taken back.
+        if not self._jobs.is_cancelling:
+            self._queues.begin()
 
     def _producer_for(self, name: str, settings: QueueConfig) -> Producer:
         assert self._completer is not None

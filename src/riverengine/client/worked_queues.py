@@ -22,7 +22,8 @@ from riverengine.types.errors import (
 class WorkedQueues:
     """Queues by name: those of the configuration, and those added since; removed ones are gone.
 
-    While open every queue has a producer at work. Closed, queues are only noted for the next start.
+    While open every queue has a producer, which fetches once the queues have begun. Closed, queues
+    are only noted for the next start.
     """
 
     def __init__(
@@ -38,13 +39,20 @@ class WorkedQueues:
         self._producer_for = producer_for
         self._changing = asyncio.Lock()
         self._is_open = False
+        self._has_begun = False
 
     async def open(self) -> None:
-        """Work every queue."""
+        """Start every queue's producer; none fetches before :meth:`begin`."""
         async with self._changing:
             self._is_open = True
             for name, settings in list(self._settings.items()):
                 await self._work(name, settings)
+
+    def begin(self) -> None:
+        """Let every queue fetch, and those added later at once."""
+        self._has_begun = True
+        for producer in self._producers.values():
+            producer.begin()
 
     async def close(self) -> None:
         """Work no queue that is added from now on; one being added is at work when this returns."""
@@ -54,7 +62,7 @@ class WorkedQueues:
     async def stop(self) -> None:
         """Stop all producers at once, whatever runs."""
         async with self._changing:
-            self._is_open = False
+            self._is_open = self._has_begun = False
             for producer in self._producers.values():
                 await producer.stop()
             self._producers.clear()
@@ -102,3 +110,5 @@ class WorkedQueues:
         await producer.register()
         self._producers[name] = producer
         await producer.start()
+        if self._has_begun:
+            producer.begin()

@@ -89,6 +89,7 @@ class Producer(Service):
             logger=self.logger,
         )
         self._pause = QueuePause(queue, events)
+        self._may_fetch = False
         self._draining = False
         self._fetching = False
         self._backlog = False
@@ -156,6 +157,11 @@ class Producer(Service):
     def is_drained(self) -> bool:
         """Whether nothing is fetched any more and no job is running."""
         return self._draining and self._empty.is_set()
+
+    def begin(self) -> None:
+        """Claim jobs from now on; until then the service only listens."""
+        self._may_fetch = True
+        self._wake.set()
 
     def stop_fetching(self) -> None:
         """Claim nothing more; what runs goes on."""
@@ -242,7 +248,9 @@ class Producer(Service):
     def _fetch_delay(self) -> float | None:
         """Seconds until the next fetch; None while none is wanted."""
         free = self._free()
-        if self._draining or self.is_paused or not self._requested or free <= 0:
+        if not self._may_fetch or self._draining or self.is_paused:
+            return None
+        if not self._requested or free <= 0:
             return None
         if self._backlog and free * 2 >= self._settings.max_workers:
             return 0.0

@@ -85,7 +85,8 @@ async def test_a_claim_that_arrives_after_it_was_given_up_is_found(
     queues = {"default": QueueConfig(max_workers=1)}
     async with started(behind, NoteWorker(gate), queues=queues) as client:
         producer = client.producers["default"]
-        proxy.hold_at(CLAIM.encode())
+        # With its arguments: a packet without them only asks for the statement's types.
+        proxy.hold_at(CLAIM.encode(), client.id.encode())
         await wait_until(lambda: proxy.held == 1)
         errors = producer.fetch_errors
         await wait_until(lambda: producer.fetch_errors > errors)

@@ -28,6 +28,10 @@ from riverengine import (
     Worker,
 )
 from riverengine.run import service
+from riverengine.run.completer import Completer
+from riverengine.run.elector import Elector
+from riverengine.run.maintenance.maintainer import Maintainer
+from riverengine.run.notifier import Notifier
 from riverengine.run.producer import Producer
 from riverengine.run.queue_watch import QueueWatch
 from tests.integration.riverengine.working import (
@@ -345,27 +349,72 @@ async def test_a_client_starts_again(pool: asyncpg.Pool) -> None:
     assert len(worker.ran) == 1
 
 
-async def test_a_start_that_is_cancelled_gives_back_what_runs_already(
+async def test_a_start_that_is_cancelled_has_begun_no_job(
     pool: asyncpg.Pool, database_url: str
 ) -> None:
-    gate = Gate()
+    worker = NoteWorker()
     one = QueueConfig(max_workers=1)
     config = Config(queues={"default": one, "later": one})
-    client = Client(pool, config, workers=workers_of(NoteWorker(gate)))
+    client = Client(pool, config, workers=workers_of(worker))
     job = (await client.insert(NoteArgs())).job
     await pool.execute("INSERT INTO river_queue (name, updated_at) VALUES ('later', now())")
     apart = await asyncpg.connect(database_url)
     async with apart.transaction():
         await apart.execute("SELECT FROM river_queue WHERE name = 'later' FOR UPDATE")
         starting = asyncio.create_task(client.start())
-        await gate.next()
+        await wait_until_blocked(pool, UPSERT)
+        await look_around(pool)
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
     await apart.close()
     assert not client.is_started
-    row = await stored(pool, job.id)
-    assert (row.state, row.attempt) == (JobState.AVAILABLE, 0)
+    assert await stored(pool, job.id) == job
+    assert worker.ran == []
+
+
+async def look_around(pool: asyncpg.Pool) -> None:
+    """Give a producer that fetches more than enough turns to claim a job."""
+    for _ in range(50):
+        await pool.fetchval("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [
+        (Notifier, "start"),
+        (Completer, "start"),
+        (Maintainer, "start"),
+        (Elector, "start"),
+        (Notifier, "wait_until_listening"),
+    ],
+)
+async def test_a_start_that_fails_half_way_has_begun_no_job(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, part: type, method: str
+) -> None:
+    """A job that ignores its cancellation would hold up the failure for ever."""
+    worker = NoteWorker()
+    config = Config(queues={"default": QueueConfig(max_workers=1)})
+    client = Client(pool, config, workers=workers_of(worker))
+    job = (await client.insert(NoteArgs())).job
+
+    async def fail(_self: object) -> None:
+        await look_around(pool)
+        raise RuntimeError(method)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(part, method, fail)
+        with pytest.raises(RuntimeError, match=method):
+            await client.start()
+    assert not client.is_started
+    assert await stored(pool, job.id) == job
+    assert worker.ran == []
+    # What failed then works at the next start.
+    await client.start()
+    try:
+        await wait_for_state(pool, job.id, JobState.COMPLETED)
+    finally:
+        await client.stop()
 
 
 async def test_starting_needs_queues_and_workers(pool: asyncpg.Pool) -> None:
