@@ -35,10 +35,10 @@ async def transaction_limit(tx: asyncpg.Connection, seconds: float) -> None:
     announced a statement, and before it ran it, is not noticed: a session is not idle then. ``tx``
     must not be in a savepoint: the limit would outlive it.
     """
-    limits = [_limited(_IDLE_LIMIT, seconds)]
     if tx.get_server_version() >= _LIMITS_TRANSACTIONS:
-        limits += [_limited(_LIMIT, 0), _limited(_LIMIT, seconds)]
-    await tx.execute("; ".join(limits))
+        await tx.execute(f"{_limited(_LIMIT, 0)}; {_limited(_LIMIT, seconds)}")
+    else:
+        await transaction_idle_limit(tx, seconds)
 
 
 async def transaction_idle_limit(tx: Executor, seconds: float) -> None:

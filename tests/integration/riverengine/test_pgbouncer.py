@@ -269,7 +269,7 @@ async def test_the_client_that_leads_through_a_pooler_does_maintenance(
 
 
 async def test_a_frozen_client_s_locks_are_freed(
-    pooled: asyncpg.Pool, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+    pooled_url: str, pooled: asyncpg.Pool, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is the transaction's alone: the session serves others after it."""
     monkeypatch.setattr("riverengine.run.bounded_pool._GRACE", 0.3)
@@ -280,7 +280,7 @@ async def test_a_frozen_client_s_locks_are_freed(
         assert await connection.fetch(settings) != before
     assert await asyncio.gather(*(pooled.fetch(settings) for _ in range(4))) == [before] * 4
 
-    frozen = await pooled.acquire()
+    frozen = await asyncpg.connect(pooled_url, statement_cache_size=0)
     try:
         await frozen.execute("BEGIN")
         await transaction_limit(frozen, 0.3)
