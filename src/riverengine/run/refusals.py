@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 import asyncpg
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _NEVER = frozenset({"22", "23", "44", "54", "P0"})
 """SQLSTATE classes of a row's values, of constraints, and of what triggers raise."""
@@ -17,6 +23,9 @@ TRIES = 10
 """Refusals that say neither, after which an outcome is given up: a minute and a half."""
 
 _LONGEST_PAUSE = 16.0
+
+SEARCH_SECONDS = 5.0
+"""How long to look for the rows that are refused; a later call goes on."""
 
 
 class Verdict(Enum):
@@ -37,6 +46,34 @@ def verdict_of(error: Exception) -> Verdict:
     if state is None or state[:2] in _LATER:
         return Verdict.LATER
     return Verdict.NEVER if state[:2] in _NEVER else Verdict.UNKNOWN
+
+
+async def by_halves(
+    items: Sequence[Item], change: Callable[[Sequence[Item]], Awaitable[Result]]
+) -> tuple[list[Result], list[tuple[Item, asyncpg.PostgresError]]]:
+    """Change rows by one statement, or by several so that none that is refused stops the others.
+
+    Returns what the statements returned, and which items are refused alone, with the error. What
+    was not reached in ``SEARCH_SECONDS`` is in neither.  An error that is no row's is raised.
+    """
+    results: list[Result] = []
+    refused: list[tuple[Item, asyncpg.PostgresError]] = []
+    parts = [items] if items else []
+    clock = asyncio.get_running_loop().time
+    until = clock() + SEARCH_SECONDS
+    while parts and clock() < until:
+        part = parts.pop()
+        try:
+            results.append(await change(part))
+        except asyncpg.PostgresError as error:
+            if verdict_of(error) is Verdict.LATER:
+                raise
+            if len(part) == 1:
+                refused.append((part[0], error))
+                continue
+            half = len(part) // 2
+            parts += [part[half:], part[:half]]
+    return results, refused
 
 
 @dataclass(slots=True)

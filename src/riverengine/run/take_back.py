@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -11,11 +10,7 @@ from functools import partial
 import asyncpg
 
 from riverengine.queries.client import TakenBack, job_left_running, job_take_back
-from riverengine.run.refusals import Verdict, verdict_of
-from riverengine.types.job import JobId
-
-SEARCH_SECONDS = 5.0
-"""How long to look for the jobs that are refused; the next look goes on."""
+from riverengine.run.refusals import Verdict, by_halves, verdict_of
 
 
 async def take_back(
@@ -45,31 +40,20 @@ async def take_back(
     except asyncpg.PostgresError as error:
         if verdict_of(error) is Verdict.LATER:
             raise
-    jobs: list[JobId] = []
-    set_aside: list[JobId] = []
-    refused: list[JobId] = []
-    parts = [await job_left_running(connection, schema=schema, client_id=client_id, before=before)]
-    until = asyncio.get_running_loop().time() + SEARCH_SECONDS
-    while parts and asyncio.get_running_loop().time() < until:
-        part = parts.pop()
-        try:
-            taken = await _surviving(connection, partial(take, ids=part))
-        except asyncpg.PostgresError as error:
-            if verdict_of(error) is Verdict.LATER:
-                raise
-            if len(part) > 1:
-                half = len(part) // 2
-                parts += [part[half:], part[:half]]
-                continue
-            refused += part
-            logger.warning(
-                "job %d of dead client %s cannot be taken back (%s); a later look tries again",
-                *(part[0], client_id, type(error).__name__),
-            )
-        else:
-            jobs += taken.jobs
-            set_aside += taken.set_aside
-    return TakenBack(jobs, set_aside, refused)
+    ids = await job_left_running(connection, schema=schema, client_id=client_id, before=before)
+    taken, refused = await by_halves(
+        ids, lambda part: _surviving(connection, partial(take, ids=part))
+    )
+    for job_id, reason in refused:
+        logger.warning(
+            "job %d of dead client %s cannot be taken back (%s); a later look tries again",
+            *(job_id, client_id, type(reason).__name__),
+        )
+    return TakenBack(
+        jobs=[job_id for each in taken for job_id in each.jobs],
+        set_aside=[job_id for each in taken for job_id in each.set_aside],
+        refused=[job_id for job_id, _ in refused],
+    )
 
 
 async def _surviving(

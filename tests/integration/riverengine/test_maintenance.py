@@ -362,6 +362,25 @@ async def test_unknown_kinds_are_discarded_where_that_is_wanted(pool: asyncpg.Po
     assert (error["attempt"], error["error"]) == (1, ERROR_TEXT)
 
 
+async def test_a_stuck_job_that_cannot_be_changed_holds_up_no_other(pool: asyncpg.Pool) -> None:
+    ids = [await insert_job(pool, state="running", attempted_ago=2 * HOURS) for _ in range(9)]
+    poison = {ids[2], ids[7]}
+    await pool.execute(
+        "ALTER TABLE river_job ADD CONSTRAINT no_poison"
+        f" CHECK (id NOT IN ({ids[2]}, {ids[7]}) OR errors IS NULL)"
+    )
+    service = rescuer(pool)
+    try:
+        assert await service.run_once() == 7
+    finally:
+        await pool.execute("ALTER TABLE river_job DROP CONSTRAINT no_poison")
+    assert service.failures == 1
+    assert await states(pool) == {
+        job_id: "running" if job_id in poison else "retryable" for job_id in ids
+    }
+    assert await service.run_once() == 2
+
+
 @pytest.mark.parametrize("metadata", [[], "text", 7, None, {"river:rescue_count": "x"}])
 @pytest.mark.parametrize("args", [{}, [], {"number": "no"}, "text"])
 async def test_odd_rows_are_rescued_with_the_others(

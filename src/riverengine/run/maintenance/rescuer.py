@@ -30,6 +30,7 @@ from riverengine.run.bounded_pool import BoundedPool
 from riverengine.run.clock import Clock
 from riverengine.run.heartbeat import HeartbeatTimings
 from riverengine.run.maintenance.interval_service import IntervalService, MaintenanceTimings
+from riverengine.run.refusals import by_halves
 from riverengine.types.errors import ArgsDecodeError
 from riverengine.types.job import JobRow, JobState
 from riverengine.work.args import decode_args
@@ -107,15 +108,30 @@ class JobRescuer(IntervalService):
                 if record["id"] not in left and (rescue := self._decide(record, now)) is not None
             ]
             if rescues:
-                ids = await job_rescue_many(
-                    self._pool, schema=schema, rescues=rescues, horizon=horizon
-                )
-                rescued += len(ids)
-                self.logger.info("%d stuck job(s) rescued", len(ids))
+                rescued += await self._rescue(rescues, horizon)
             if not more:
                 return rescued
             after_id = records[-1]["id"]
             await self.pause_between_batches()
+
+    async def _rescue(self, rescues: Sequence[Rescue], horizon: datetime) -> int:
+        """Change what is stuck; a row that cannot be changed costs only itself."""
+        changed, refused = await by_halves(
+            rescues,
+            lambda part: job_rescue_many(
+                self._pool, schema=self._config.schema, rescues=part, horizon=horizon
+            ),
+        )
+        if refused:
+            self._count_failure()
+            rescue, error = refused[0]
+            self.logger.warning(
+                "%d stuck job(s) cannot be rescued (%s), job %d first; the next run tries again",
+                *(len(refused), type(error).__name__, rescue.id),
+            )
+        number = sum(map(len, changed))
+        self.logger.info("%d stuck job(s) rescued", number)
+        return number
 
     async def _left_to_their_clients(self, records: Sequence[Record]) -> set[int]:
         """Jobs of unknown kinds whose clients live: these may run for hours by right."""
