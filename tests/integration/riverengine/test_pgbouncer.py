@@ -280,12 +280,12 @@ async def test_a_frozen_client_s_locks_are_freed(
         assert await connection.fetch(settings) != before
     assert await asyncio.gather(*(pooled.fetch(settings) for _ in range(4))) == [before] * 4
 
+    # Not of the pool, which takes one back as soon as the server has ended it.
     frozen = await asyncpg.connect(pooled_url, statement_cache_size=0)
     try:
-        await frozen.execute("BEGIN")
+        await frozen.execute("BEGIN; SELECT pg_advisory_xact_lock(1)")
         await transaction_limit(frozen, 0.3)
-        await frozen.execute("SELECT pg_advisory_xact_lock(1)")
-        async with asyncio.timeout(10), pool.acquire() as other, other.transaction():
+        async with asyncio.timeout(20), pool.acquire() as other, other.transaction():
             await other.execute("SELECT pg_advisory_xact_lock(1)")
     finally:
         frozen.terminate()

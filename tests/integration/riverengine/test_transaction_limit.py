@@ -14,8 +14,8 @@ from riverengine.run import bounded_pool
 from riverengine.run.bounded_pool import BoundedPool
 from riverengine.testing import TransactionPool
 
-LIMIT = 0.3
-ENDS_WITHIN = 10.0
+LIMIT = 1.0
+ENDS_WITHIN = 20.0
 """Seconds; far beyond the limit, far below for ever."""
 
 SETTINGS = "SELECT name, setting FROM pg_settings WHERE name ~ 'transaction.*timeout'"
@@ -45,9 +45,8 @@ async def test_a_frozen_client_s_locks_are_freed(
             skip_before_17(connection)
         if frozen == "where the database has a longer limit":
             await connection.execute("SET transaction_timeout = '1h'")
-        await connection.execute("BEGIN")
+        await connection.execute("BEGIN; SELECT pg_advisory_xact_lock(1)")
         await transaction_limit(connection, LIMIT)
-        await connection.execute("SELECT pg_advisory_xact_lock(1)")
         if frozen != "between two statements":
             await connection.prepare("SELECT 1")
         async with asyncio.timeout(ENDS_WITHIN):
@@ -106,7 +105,7 @@ async def test_a_client_that_wakes_too_late_is_told(
             await connection.execute(
                 "INSERT INTO river_queue (name, updated_at) VALUES ('q', now())"
             )
-            time.sleep(LIMIT * 5)  # noqa: ASYNC251 - as frozen as a process can be in a test
+            time.sleep(LIMIT + 2)  # noqa: ASYNC251 - as frozen as a process can be in a test
             if at_its_end == "fails":
                 raise LookupError
 
