@@ -181,7 +181,7 @@ async def test_a_right_that_was_taken_long_ago_is_given_back_unused(db: asyncpg.
     assert lab.calls == 1
 
 
-@pytest.mark.parametrize("error", [TransientError, PermanentError])
+@pytest.mark.parametrize("error", [TransientError, PermanentError, AmbiguousError])
 async def test_a_late_answer_changes_nothing_about_a_later_submission(
     db: asyncpg.Pool, error: type[ProviderError]
 ) -> None:

@@ -146,8 +146,10 @@ class Completer(Service):
         last = 0.0
         while True:
             await self._until_due()
-            # A burst is gathered; a single outcome after a quiet while goes out at once.
-            if len(self._pending) < MAX_BATCH and self._clock.monotonic() - last < _GATHER:
+            # A burst is gathered; a single outcome after a quiet while goes out at once. So do the
+            # parts of a batch that was refused: the others wait for them.
+            may_grow = self._batch_size == MAX_BATCH > len(self._pending)
+            if may_grow and self._clock.monotonic() - last < _GATHER:
                 await asyncio.sleep(_GATHER)
             await self._flush()
             last = self._clock.monotonic()
@@ -232,13 +234,13 @@ class Completer(Service):
         ):
             self._refuse(completion, error)
             return
-        if given.tries == 1 and not self._apart:
+        self._apart.append(completion)
+        if given.tries == 1 and len(self._apart) == 1:
             # Where all are refused, one line tells it.
             self.logger.warning(
                 "the outcome of job %d was refused (%s); it is tried again apart from the others",
                 *(completion.id, type(error).__name__),
             )
-        self._apart.append(completion)
 
     def _failed(self, error: Exception) -> float:
         """Note a failure of the database; returns the pause before the next try, in seconds."""

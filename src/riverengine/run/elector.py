@@ -189,6 +189,9 @@ class Elector(Service):
                     task.cancel()
             if self._abandoned:
                 await asyncio.wait(self._abandoned, timeout=1.0)
+            late, self._late = self._late, None
+            if late is not None:
+                await self._resign(late[0])
 
     async def _follow(self) -> None:
         failures = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +17,7 @@ Result = TypeVar("Result")
 _NEVER = frozenset({"22", "23", "44", "54", "P0"})
 """SQLSTATE classes of a row's values, of constraints, and of what triggers raise."""
 
-_LATER = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58", "72"})
+_LATER = frozenset({"08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "72"})
 """Classes of connections, of races, locks and limits, of a server that starts, stops or follows."""
 
 TRIES = 10
@@ -25,7 +26,7 @@ TRIES = 10
 _LONGEST_PAUSE = 16.0
 
 SEARCH_SECONDS = 5.0
-"""How long to look for the rows that are refused; a later call goes on."""
+"""How long to look for the rows that are refused; a later call reaches others."""
 
 
 class Verdict(Enum):
@@ -58,7 +59,8 @@ async def by_halves(
     """
     results: list[Result] = []
     refused: list[tuple[Item, asyncpg.PostgresError]] = []
-    parts = [items] if items else []
+    # In no order: of thousands every call would look at the same ones, and none at the rest.
+    parts: list[Sequence[Item]] = [random.sample(items, len(items))] if items else []
     clock = asyncio.get_running_loop().time
     until = clock() + SEARCH_SECONDS
     while parts and clock() < until:

@@ -44,10 +44,12 @@ async def take_back(
     taken, refused = await by_halves(
         ids, lambda part: _surviving(connection, partial(take, ids=part))
     )
-    for job_id, reason in refused:
+    if refused:
+        first, reason = refused[0]
         logger.warning(
-            "job %d of dead client %s cannot be taken back (%s); a later look tries again",
-            *(job_id, client_id, type(reason).__name__),
+            "%d job(s) of dead client %s cannot be taken back, job %d among them (%s); "
+            "a later look tries again",
+            *(len(refused), client_id, first, type(reason).__name__),
         )
     return TakenBack(
         jobs=[job_id for each in taken for job_id in each.jobs],

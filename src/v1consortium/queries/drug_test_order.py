@@ -126,9 +126,9 @@ async def order_release_submission(db: Executor, *, order_id: UUID, submitted_at
     await db.execute(_RELEASE.sql(None), order_id, submitted_at)
 
 
-async def order_set_unconfirmed(db: Executor, *, order_id: UUID) -> None:
-    """Note that nobody knows whether the laboratory holds the order."""
-    await db.execute(_UNCONFIRMED.sql(None), order_id)
+async def order_set_unconfirmed(db: Executor, *, order_id: UUID, submitted_at: datetime) -> None:
+    """Note that nobody knows whether the laboratory holds this submission; not of a later one."""
+    await db.execute(_UNCONFIRMED.sql(None), order_id, submitted_at)
 
 
 async def order_set_ordered(

@@ -96,7 +96,7 @@ async def submit_order(
     try:
         placed = await lab.submit(request)
     except AmbiguousError:
-        await order_set_unconfirmed(db, order_id=order.order_id)
+        await order_set_unconfirmed(db, order_id=order.order_id, submitted_at=submitted_at)
         raise
     except TransientError:
         await order_release_submission(db, order_id=order.order_id, submitted_at=submitted_at)
@@ -108,7 +108,7 @@ async def submit_order(
                 db, order_id=order.order_id, submitted_at=submitted_at, code=error.code
             )
         else:
-            await order_set_unconfirmed(db, order_id=order.order_id)
+            await order_set_unconfirmed(db, order_id=order.order_id, submitted_at=submitted_at)
         raise
     await order_set_ordered(
         db,

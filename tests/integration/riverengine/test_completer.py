@@ -12,6 +12,7 @@ import pytest
 from riverengine import Client, Job, JobState, QueueConfig
 from riverengine.run import completer as completer_module
 from riverengine.run.bounded_pool import BoundedPool
+from riverengine.run.clock import SystemClock
 from riverengine.run.completer import Completer
 from riverengine.run.refusals import TRIES
 from tests.integration.riverengine.working import (
@@ -82,6 +83,13 @@ UNKNOWN = ["internal_error", "insufficient_privilege", "feature_not_supported"]
 """Errors of which nothing says whether they are a row's."""
 
 
+class Stopped(SystemClock):
+    """Its time stands still."""
+
+    def monotonic(self) -> float:
+        return 10_000.0
+
+
 def completer_of(client: Client) -> Completer:
     """The completer of a started client, with short pauses."""
     assert client._completer is not None
@@ -132,6 +140,27 @@ async def test_an_outcome_refused_for_an_unknown_reason_is_given_up_while_others
         record.levelname for record in caplog.records if f"job {poison.id}" in record.message
     ] == ["WARNING", "ERROR"]
     assert (await stored(pool, poison.id)).state is JobState.RUNNING
+
+
+async def test_nothing_is_gathered_while_the_refused_outcome_is_looked_for(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every part of the batch would wait for a burst, and all other outcomes for the parts."""
+    gate = Gate()
+    async with (
+        refusing(pool, "raise_exception", POISON),
+        heard(pool, NoteWorker(gate)) as (
+            client,
+            events,
+        ),
+    ):
+        await client.insert_many([NoteArgs(text=text) for text in ["poison", *"abcdefghi"]])
+        for _ in range(10):
+            await gate.next()
+        monkeypatch.setattr(completer_module, "_GATHER", 3_600.0)
+        completer_of(client)._clock = Stopped()
+        gate.opened.set()
+        await ended(events, 9)
 
 
 async def test_where_nothing_can_be_written_no_outcome_is_blamed(pool: asyncpg.Pool) -> None:

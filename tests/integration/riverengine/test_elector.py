@@ -320,6 +320,28 @@ async def test_an_election_that_was_given_up_and_won_is_served(
         assert one.is_leader
 
 
+async def test_a_stop_gives_back_a_term_that_was_heard_of_late(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, trying_again, settled = leader_attempt_elect, asyncio.Event(), asyncio.Event()
+
+    async def first_late_then_never(*args: Any, **options: Any) -> Leader | None:
+        if await leader_get(pool, schema=None) is not None:
+            trying_again.set()
+            await asyncio.Event().wait()
+        term = await attempt(*args, **options)
+        await trying_again.wait()
+        settled.set()
+        return term
+
+    monkeypatch.setattr(elector_module, "leader_attempt_elect", first_late_then_never)
+    one = build(pool, "one", timings=replace(QUICK, timeout=timedelta(milliseconds=200)))
+    await one.start()
+    await settled.wait()
+    await one.stop()
+    assert await leader_get(pool, schema=None) is None
+
+
 async def test_a_term_that_is_heard_of_too_late_is_given_back(
     pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,7 +155,7 @@ def _runs(
         if effect.attempted_at not in claimed:
             yield Anomaly("run without a claim", job_id, [effect, *rows])
     yield from _after_the_end(job_id, begins, rows)
-    yield from _overlaps(job_id, ran, kills)
+    yield from _overlaps(job_id, ran, rows, kills)
     yield from _repetitions(job_id, claims, ends, kills)
     yield from _disagreement(job_id, claims, ends, rows, kills)
 
@@ -170,7 +170,9 @@ def _after_the_end(
                 yield Anomaly("run after the end", job_id, [row, *late])
 
 
-def _overlaps(job_id: int, ran: Sequence[Effect], kills: Sequence[Kill]) -> Iterator[Anomaly]:
+def _overlaps(
+    job_id: int, ran: Sequence[Effect], rows: Sequence[Change], kills: Sequence[Kill]
+) -> Iterator[Anomaly]:
     killed = {kill.process for kill in kills}
     current: Effect | None = None
     for effect in ran:
@@ -181,7 +183,7 @@ def _overlaps(job_id: int, ran: Sequence[Effect], kills: Sequence[Kill]) -> Iter
         elif current is not None and current.attempted_at == effect.attempted_at:
             current = None
     if current is not None and current.process not in killed:
-        yield Anomaly("begun, not ended", job_id, [current])
+        yield Anomaly("begun, not ended", job_id, [current, *rows])
 
 
 def _repetitions(

@@ -91,9 +91,11 @@ class FleetWorker(Worker[FleetArgs]):
         self._book = book
 
     async def work(self, job: Job[FleetArgs]) -> None:
-        await self._book.effect(job, "begin")
+        # A job may be cancelled while its beginning is being written down: it has an end, too.
+        begun = asyncio.ensure_future(self._book.effect(job, "begin"))
         phase = "error"
         try:
+            await asyncio.shield(begun)
             await self._act(job)
             phase = "ok"
         except (JobCancel, asyncio.CancelledError):
@@ -103,7 +105,11 @@ class FleetWorker(Worker[FleetArgs]):
             phase = "snooze"
             raise
         finally:
-            await asyncio.shield(self._book.effect(job, phase))
+            await asyncio.shield(self._ended(begun, job, phase))
+
+    async def _ended(self, begun: asyncio.Future[None], job: Job[FleetArgs], phase: str) -> None:
+        await begun
+        await self._book.effect(job, phase)
 
     async def _act(self, job: Job[FleetArgs]) -> None:
         await asyncio.sleep(job.args.duration_ms / 1000)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from collections.abc import Sequence
+
 import asyncpg
 import pytest
 
-from riverengine.run.refusals import TRIES, Suspicion, Verdict, verdict_of
+from riverengine.run import refusals
+from riverengine.run.refusals import TRIES, Suspicion, Verdict, by_halves, verdict_of
 from riverengine.types.errors import AmbiguousCommitError
 
 
@@ -24,6 +29,7 @@ from riverengine.types.errors import AmbiguousCommitError
         (asyncpg.LockNotAvailableError("no"), Verdict.LATER),
         (asyncpg.QueryCanceledError("no"), Verdict.LATER),
         (asyncpg.PostgresIOError("no"), Verdict.LATER),
+        (asyncpg.InvalidSQLStatementNameError("no"), Verdict.LATER),
         (asyncpg.UndefinedColumnError("no"), Verdict.UNKNOWN),
         (asyncpg.InsufficientPrivilegeError("no"), Verdict.UNKNOWN),
         (asyncpg.InternalServerError("no"), Verdict.UNKNOWN),
@@ -55,3 +61,24 @@ def test_no_try_counts_while_nothing_is_written_until_the_end() -> None:
     assert suspicion.refusals == 1
     ends = [suspicion.refused(written=7, ending=True, now=0.0, scale=1.0) for _ in range(TRIES - 1)]
     assert ends == [False] * (TRIES - 2) + [True]
+
+
+async def test_searches_that_end_early_reach_every_row_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The refused ones come first, and are too many for one search."""
+    left = [*range(128)]
+
+    async def change(part: Sequence[int]) -> None:
+        if min(part) < 64:
+            raise asyncpg.CheckViolationError("no")
+        for each in part:
+            left.remove(each)
+
+    monkeypatch.setattr(refusals, "SEARCH_SECONDS", 20.0)
+    seconds = itertools.count()
+    for _ in range(1_000):
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "time", lambda: float(next(seconds)))
+            await by_halves(list(left), change)
+    assert left == [*range(64)]

@@ -43,7 +43,7 @@ WHERE order_id = $1::uuid AND submitted_at = $2::timestamptz AND submissions > 0
 -- name: order_set_unconfirmed
 UPDATE /* SCHEMA */drug_test_orders
 SET state = 'unconfirmed', updated_at = now()
-WHERE order_id = $1::uuid AND state = 'submitting';
+WHERE order_id = $1::uuid AND submitted_at = $2::timestamptz AND state = 'submitting';
 
 -- name: order_set_ordered
 UPDATE /* SCHEMA */drug_test_orders
