@@ -24,6 +24,7 @@ TRIES = 10
 """Refusals that say neither, after which an outcome is given up: a minute and a half."""
 
 _LONGEST_PAUSE = 16.0
+_LONGEST_PAUSE_AT_END = 1.0
 
 SEARCH_SECONDS = 5.0
 """How long to look for the rows that are refused; a later call reaches others."""
@@ -96,11 +97,13 @@ class Suspicion:
 
         written: batches written so far. A try counts when another outcome was written since the one
         before: where nothing can be written, nothing says that it is this outcome's fault.  ending:
-        the client stops, and every try counts.  scale: factor on the pause until the next try.
+        the client stops, every try counts, and the pauses are short.  scale: factor on the pause
+        until the next try.
         """
         if ending or not self.tries or written > self.written:
             self.refusals += 1
         self.tries += 1
         self.written = written
-        self.due = now + scale * min(2.0 ** (self.tries - 1), _LONGEST_PAUSE)
+        longest = _LONGEST_PAUSE_AT_END if ending else _LONGEST_PAUSE
+        self.due = now + scale * min(2.0 ** (self.tries - 1), longest)
         return self.refusals >= TRIES

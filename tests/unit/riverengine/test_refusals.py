@@ -61,6 +61,8 @@ def test_no_try_counts_while_nothing_is_written_until_the_end() -> None:
     assert suspicion.refusals == 1
     ends = [suspicion.refused(written=7, ending=True, now=0.0, scale=1.0) for _ in range(TRIES - 1)]
     assert ends == [False] * (TRIES - 2) + [True]
+    # Whoever ends a process waits half a minute, and kills it then.
+    assert suspicion.due <= 1.0
 
 
 async def test_searches_that_end_early_reach_every_row_in_the_end(
