@@ -119,8 +119,9 @@ ORDER BY id;
 
 -- name: job_take_back
 -- Ends the attempts a client left running when its process died: those begun before an instant, or
--- all; of some jobs, or of all. Locked ones are left to a later call. A job is set aside at its last attempt, and when it was
--- running at too many deaths; from the second one on, jobs that died together start apart.
+-- all; of some jobs, or of all. Locked ones are left to a later call. A job is set aside at its last
+-- attempt, and when it was running at too many deaths; from the second one on, jobs that died
+-- together start apart.
 WITH dead AS (
     SELECT
         job.id,
